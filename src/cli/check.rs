@@ -1,0 +1,123 @@
+//! `callgate check`: reads everything that `serve` would read, and prints everything that is wrong.
+//!
+//! It starts nothing and changes nothing, so that it can run beside a gateway.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::error::CliError;
+use super::lock;
+use super::output::{Terminal, printable, say};
+use crate::config::{Config, Options};
+use crate::store::sqlite::inspect::{Inspection, inspect};
+
+#[derive(Args)]
+pub(super) struct CheckOptions {
+    /// Prints all findings as a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing that was found.
+#[derive(Serialize)]
+struct Finding {
+    level: Level,
+    text: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    /// `serve` would not start.
+    Error,
+    /// `serve` would start and could not do its work.
+    Missing,
+    /// It is allowed and probably not meant.
+    Warning,
+    /// It is as it should be.
+    Info,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// When something is wrong; what is missing or only probably wrong is no error.
+pub(super) fn run(
+    options: &CheckOptions,
+    configuration: &Options,
+    terminal: Terminal,
+) -> anyhow::Result<()> {
+    let mut findings = Vec::new();
+    let failure: Option<anyhow::Error> = match Config::load(configuration) {
+        Ok(config) => {
+            check_config(&config, &mut findings);
+            check_database(&config, &mut findings)
+        }
+        Err(errors) => {
+            findings.extend(errors.lines().map(|text| Finding { level: Level::Error, text }));
+            Some(CliError::Said.into())
+        }
+    };
+    if let Some(failure) = &failure
+        && !matches!(failure.downcast_ref(), Some(CliError::Said))
+    {
+        findings.push(Finding { level: Level::Error, text: format!("{failure:#}") });
+    }
+    print(&findings, options.json, terminal)?;
+    failure.map_or(Ok(()), |failure| Err(failure.context(CliError::Said)))
+}
+
+fn check_config(config: &Config, findings: &mut Vec<Finding>) {
+    let text = match &config.file {
+        Some(file) => format!("configuration: {}", file.display()),
+        None => "configuration: no file, defaults and environment only".to_owned(),
+    };
+    findings.push(Finding { level: Level::Info, text });
+    let warnings = config.warnings().iter().cloned();
+    findings.extend(warnings.map(|text| Finding { level: Level::Warning, text }));
+    let missing = config.missing_for_real_use();
+    findings.extend(missing.into_iter().map(|text| Finding { level: Level::Missing, text }));
+}
+
+/// Why the database cannot be used, if so. That there is none yet is no fault: `serve` makes it.
+fn check_database(config: &Config, findings: &mut Vec<Finding>) -> Option<anyhow::Error> {
+    let path = &config.store.path;
+    let shown = path.display();
+    let mut info = |text: String| findings.push(Finding { level: Level::Info, text });
+    if std::fs::symlink_metadata(path)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    {
+        info(format!("database: none at {shown} yet, `callgate serve` makes it"));
+        return None;
+    }
+    match inspect(path, &config.store.pepper_file) {
+        Ok(Inspection { state, keys }) => {
+            let served = if lock::is_held(path) { ", in use by a `serve`" } else { "" };
+            info(format!("database: {shown}, schema version {}{served}", state.applied));
+            info(format!("pepper: {}, the right one", config.store.pepper_file.display()));
+            info(match keys {
+                0 => "keys: none, `callgate keys create` makes one".to_owned(),
+                keys => format!("keys: {keys} not revoked"),
+            });
+            None
+        }
+        Err(error) => Some(error.into()),
+    }
+}
+
+fn print(findings: &[Finding], json: bool, terminal: Terminal) -> anyhow::Result<()> {
+    if json {
+        return terminal.print_json(&findings);
+    }
+    for finding in findings {
+        let text = printable(&finding.text);
+        match finding.level {
+            Level::Info if terminal.quiet => {}
+            Level::Info => terminal.print(&text)?,
+            Level::Error => say(&format!("callgate: {text}")),
+            Level::Missing | Level::Warning => say(&format!("callgate: warning: {text}")),
+        }
+    }
+    Ok(())
+}

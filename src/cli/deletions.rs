@@ -1,0 +1,279 @@
+//! `callgate deletions`: where deletions stand, and what Graph said to each attempt.
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::error::CliError;
+use super::open_store;
+use super::output::{Table, Terminal, short_time, short_time_or_none};
+use crate::config::Config;
+use crate::id::DeletionId;
+use crate::model::deletion::DeletionState;
+use crate::store::records::{AttemptDetails, DeletionDetails, DeletionRow, StepDetails};
+
+#[derive(Subcommand)]
+pub(super) enum DeletionsCommand {
+    /// Lists deletions, the newest first
+    List {
+        /// Only those in this state: open, sent, gone, failed, obsolete, cancelled and others
+        #[arg(long)]
+        state: Option<DeletionState>,
+        /// How many at most
+        #[arg(long, value_name = "N", default_value = "50",
+              value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+        /// Prints a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows one deletion with its steps and attempts
+    Show {
+        /// The deletion's id
+        #[arg(value_name = "ID")]
+        id: DeletionId,
+        /// Prints a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs one of the commands.
+///
+/// # Errors
+///
+/// When the store cannot be read, or has no such deletion.
+pub(super) async fn run(
+    command: DeletionsCommand,
+    config: &Config,
+    terminal: Terminal,
+) -> anyhow::Result<()> {
+    let (store, _) = open_store(config)?;
+    match command {
+        DeletionsCommand::List { state, limit, json } => {
+            let limit = limit as usize;
+            let rows = store.deletions(limit + 1, state).await;
+            let rows = rows.context("the deletions could not be read")?;
+            let shown: Vec<_> = rows.iter().take(limit).map(DeletionEntry::new).collect();
+            terminal.print_list(json, &shown, "there are no such deletions", to_table)?;
+            if rows.len() > limit {
+                terminal.say(&format!("these are the newest {limit}; --limit shows more"));
+            }
+            Ok(())
+        }
+        DeletionsCommand::Show { id, json } => {
+            let found = store.deletion(id).await.context("the deletion could not be read")?;
+            let Some(found) = found else {
+                return Err(CliError::Input(format!("no deletion has the id {id}")).into());
+            };
+            let entry = DetailedEntry::new(&found);
+            if json { terminal.print_json(&entry) } else { terminal.print(&entry.to_text()) }
+        }
+    }
+}
+
+fn to_table(deletions: &[DeletionEntry<'_>]) -> Table {
+    let mut table =
+        Table::new(&["ID", "STATE", "KIND", "CREATED", "SETTLED", "CALL ID", "FAILURE"]);
+    for DeletionEntry { row, .. } in deletions {
+        table.add([
+            row.deletion_id.to_string(),
+            row.state.to_string(),
+            row.kind.clone(),
+            short_time(row.created_at),
+            short_time_or_none(row.settled_at),
+            row.call_id.clone().unwrap_or_default(),
+            row.failure.clone().unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
+/// A deletion as it is listed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeletionEntry<'a> {
+    id: String,
+    state: &'static str,
+    #[serde(rename = "callID")]
+    call_id: Option<&'a str>,
+    #[serde(rename = "graphCallID")]
+    graph_call_id: Option<&'a str>,
+    #[serde(rename = "tenantID")]
+    tenant: &'a str,
+    #[serde(rename = "keyID")]
+    key_id: Option<&'a str>,
+    kind: &'a str,
+    created_at: String,
+    deadline_at: String,
+    settled_at: Option<String>,
+    failure: Option<&'a str>,
+    #[serde(skip)]
+    row: &'a DeletionRow,
+}
+
+impl<'a> DeletionEntry<'a> {
+    fn new(row: &'a DeletionRow) -> Self {
+        Self {
+            id: row.deletion_id.to_string(),
+            state: row.state.as_str(),
+            call_id: row.call_id.as_deref(),
+            graph_call_id: row.graph_call_id.as_deref(),
+            tenant: &row.tenant,
+            key_id: row.key_id.as_deref(),
+            kind: &row.kind,
+            created_at: row.created_at.to_string(),
+            deadline_at: row.deadline_at.to_string(),
+            settled_at: row.settled_at.map(|at| at.to_string()),
+            failure: row.failure.as_deref(),
+            row,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DetailedEntry<'a> {
+    #[serde(flatten)]
+    deletion: DeletionEntry<'a>,
+    scope: &'a str,
+    peer: Option<&'a str>,
+    reason: Option<&'a str>,
+    abandoned_at: Option<String>,
+    steps: Vec<StepEntry<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StepEntry<'a> {
+    position: i64,
+    operation: &'a str,
+    target: Option<&'a str>,
+    state: &'a str,
+    next_attempt_at: Option<String>,
+    attempts: Vec<AttemptEntry<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AttemptEntry<'a> {
+    number: i64,
+    started_at: String,
+    answered_at: Option<String>,
+    status: Option<u16>,
+    error: Option<&'a str>,
+    #[serde(rename = "requestID")]
+    request_id: Option<&'a str>,
+    #[serde(rename = "clientRequestID")]
+    client_request_id: Option<&'a str>,
+    effect_possible: bool,
+}
+
+impl<'a> DetailedEntry<'a> {
+    fn new(details: &'a DeletionDetails) -> Self {
+        Self {
+            deletion: DeletionEntry::new(&details.row),
+            scope: &details.scope,
+            peer: details.peer.as_deref(),
+            reason: details.reason.as_deref(),
+            abandoned_at: details.abandoned_at.map(|at| at.to_string()),
+            steps: details.steps.iter().map(StepEntry::new).collect(),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        let deletion = &self.deletion;
+        let mut table = Table::without_headings();
+        for (name, value) in [
+            ("id", Some(deletion.id.as_str())),
+            ("state", Some(deletion.state)),
+            ("failure", deletion.failure),
+            ("kind", Some(deletion.kind)),
+            ("scope", Some(self.scope)),
+            ("call id", deletion.call_id),
+            ("Graph call id", deletion.graph_call_id),
+            ("tenant", Some(deletion.tenant)),
+            ("key", deletion.key_id),
+            ("peer", self.peer),
+            ("reason", self.reason),
+            ("created", Some(deletion.created_at.as_str())),
+            ("deadline", Some(deletion.deadline_at.as_str())),
+            ("settled", deletion.settled_at.as_deref()),
+            ("client gone", self.abandoned_at.as_deref()),
+        ] {
+            if let Some(value) = value {
+                table.add([name.to_owned(), value.to_owned()]);
+            }
+        }
+        let mut text = table.to_text();
+        for step in &self.steps {
+            text.push_str(&step.to_text());
+        }
+        text.truncate(text.trim_end().len());
+        text
+    }
+}
+
+impl<'a> StepEntry<'a> {
+    fn new(step: &'a StepDetails) -> Self {
+        Self {
+            position: step.position,
+            operation: &step.operation,
+            target: step.target.as_deref(),
+            state: &step.state,
+            next_attempt_at: step.next_attempt_at.map(|at| at.to_string()),
+            attempts: step.attempts.iter().map(AttemptEntry::new).collect(),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        let mut table = Table::without_headings();
+        let next = self.next_attempt_at.as_ref().map(|at| format!("next attempt {at}"));
+        table.add([
+            format!("step {}", self.position),
+            self.operation.to_owned(),
+            self.target.unwrap_or_default().to_owned(),
+            self.state.to_owned(),
+            next.unwrap_or_default(),
+        ]);
+        let mut attempts = Table::new(&[
+            "  ATTEMPT",
+            "STARTED",
+            "ANSWERED",
+            "STATUS",
+            "EFFECT",
+            "REQUEST ID",
+            "CLIENT REQUEST ID",
+            "ERROR",
+        ]);
+        for attempt in &self.attempts {
+            attempts.add([
+                format!("  {}", attempt.number),
+                attempt.started_at.clone(),
+                attempt.answered_at.clone().unwrap_or_default(),
+                attempt.status.map(|status| status.to_string()).unwrap_or_default(),
+                if attempt.effect_possible { "possible" } else { "" }.to_owned(),
+                attempt.request_id.unwrap_or_default().to_owned(),
+                attempt.client_request_id.unwrap_or_default().to_owned(),
+                attempt.error.unwrap_or_default().to_owned(),
+            ]);
+        }
+        let attempts = if self.attempts.is_empty() { String::new() } else { attempts.to_text() };
+        format!("\n{}{attempts}", table.to_text())
+    }
+}
+
+impl<'a> AttemptEntry<'a> {
+    fn new(attempt: &'a AttemptDetails) -> Self {
+        Self {
+            number: attempt.number,
+            started_at: attempt.started_at.to_string(),
+            answered_at: attempt.answered_at.map(|at| at.to_string()),
+            status: attempt.status,
+            error: attempt.error.as_deref(),
+            request_id: attempt.request_id.as_deref(),
+            client_request_id: attempt.client_request_id.as_deref(),
+            effect_possible: attempt.effect_possible,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `listen.…` and `admin.…`: addresses and connection limits.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::config::source::Source;
+use crate::config::value::Expected;
+
+const SHORT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
+const LONG: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
+/// More would run into the operating system's limits first.
+const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
+
+/// Where and how the legacy API listens.
+#[derive(Clone, Debug)]
+pub(crate) struct ListenConfig {
+    pub(crate) address: SocketAddr,
+    pub(crate) max_connections: usize,
+    pub(crate) header_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) drain: Duration,
+}
+
+/// Where `/livez` and `/readyz` are.
+#[derive(Clone, Debug)]
+pub(crate) struct AdminConfig {
+    pub(crate) address: SocketAddr,
+}
+
+impl ListenConfig {
+    pub(super) fn read(from: &mut Source) -> Self {
+        Self {
+            address: address(from, "listen.address"),
+            max_connections: from.whole("listen.max_connections", CONNECTIONS),
+            header_timeout: from.duration("listen.header_timeout", SHORT),
+            idle_timeout: from.duration("listen.idle_timeout", LONG),
+            drain: from.duration("listen.drain", SHORT),
+        }
+    }
+}
+
+impl AdminConfig {
+    pub(super) fn read(from: &mut Source) -> Self {
+        let address = address(from, "admin.address");
+        if !address.ip().to_canonical().is_loopback() {
+            from.warn(format!(
+                "admin.address: {address} is no loopback address, so /livez and /readyz can be \
+                 reached from other machines"
+            ));
+        }
+        Self { address }
+    }
+}
+
+/// Records an error when the two listeners cannot both be opened.
+pub(super) fn check_apart(listen: &ListenConfig, admin: &AdminConfig, from: &mut Source) {
+    let (one, other) = (listen.address, admin.address);
+    let overlap =
+        one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    if overlap && one.port() == other.port() && one.port() != 0 {
+        from.contradiction(
+            &["listen.address", "admin.address"],
+            format!("both take port {}; give one of them another port", one.port()),
+        );
+    }
+}
+
+fn address(from: &mut Source, key: &'static str) -> SocketAddr {
+    from.read(key, |value| {
+        let address = value.text().and_then(|text| text.parse().ok());
+        address.ok_or_else(|| Expected::new("an IP address and port such as 127.0.0.1:8080"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(listen: &str, admin: &str, expected: &str) {
+        let mut source = Source::of(&[("listen.address", listen), ("admin.address", admin)]);
+        let (listen, admin) = (ListenConfig::read(&mut source), AdminConfig::read(&mut source));
+        check_apart(&listen, &admin, &mut source);
+        assert_eq!(source.error_text(), expected);
+    }
+
+    #[test]
+    fn two_listeners_do_not_share_a_port() {
+        let error = "`listen.address` (variable CALLGATE_LISTEN__ADDRESS), `admin.address` \
+                     (variable CALLGATE_ADMIN__ADDRESS): both take port 9000; give one of them \
+                     another port";
+        check("127.0.0.1:9000", "127.0.0.1:9000", error);
+        check("0.0.0.0:9000", "127.0.0.1:9000", error);
+        check("127.0.0.1:9000", "[::]:9000", error);
+        check("127.0.0.2:9000", "127.0.0.1:9000", "");
+        check("127.0.0.1:0", "127.0.0.1:0", "");
+    }
+
+    #[test]
+    fn a_wrong_address_is_not_compared_as_well() {
+        let error = "`listen.address`: expected an IP address and port such as 127.0.0.1:8080, \
+                     found \"localhost:8080\" (variable CALLGATE_LISTEN__ADDRESS)";
+        check("localhost:8080", "127.0.0.1:8080", error);
+    }
+
+    #[test]
+    fn an_admin_address_that_others_can_reach_gives_a_warning() {
+        for (address, count) in [("0.0.0.0:8081", 1), ("10.1.2.3:8081", 1), ("[::1]:8081", 0)] {
+            let mut source = Source::of(&[("admin.address", address)]);
+            AdminConfig::read(&mut source);
+            assert_eq!(source.finish().unwrap().len(), count, "{address}");
+        }
+    }
+}

@@ -1,0 +1,410 @@
+//! Why Graph did not do what was asked, and what its operator can do about it.
+//!
+//! A variant exists because somebody branches on it. Only status and code decide; messages are kept
+//! for people, cut short and without line breaks, because they go to the journal and to the log.
+//! Never in here: a token, a secret, a URL.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::model::{Denial, ErrorBody};
+
+/// Why a request to Graph was not carried out, or may not have been.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GraphError {
+    /// 404 in Graph's own form.
+    #[error("Graph has no such call")]
+    NotFound,
+    /// 404 in any other form: it says nothing about the call.
+    #[error("a 404 that is not Graph's: from a proxy, or from a wrong base URL")]
+    ForeignNotFound,
+    /// 429.
+    #[error("Graph throttled the request")]
+    Throttled { retry_after: Option<Duration> },
+    /// 503; without a readable `Retry-After` it is a server error like any other.
+    #[error("Graph is unavailable")]
+    Unavailable { retry_after: Option<Duration> },
+    /// There is no token to send the request with; it was not sent.
+    #[error("no token for Graph")]
+    Login(#[from] LoginError),
+    /// 401, and again 401 with a token made for the occasion.
+    #[error("Graph accepts neither the token nor a new one")]
+    Unauthorized,
+    /// 403 that holds for every call of the tenant until its operator acts.
+    #[error("Graph refuses this app in this tenant (code {code})")]
+    TenantFault { code: String, hint: &'static str },
+    /// 403 with 7505.
+    #[error("Graph says that the call belongs to another tenant (code 7505)")]
+    OtherTenant,
+    /// Any other 4xx but 408.
+    #[error("Graph refused the request with status {status}{}", detail(code.as_ref(), message.as_ref()))]
+    Refused { status: u16, code: Option<String>, message: Option<String> },
+    /// 408, a 5xx but 503, or a status that HTTP does not have.
+    #[error("Graph failed with status {status}{}", detail(code.as_ref(), None))]
+    ServerError { status: u16, code: Option<String> },
+    /// 3xx; redirects are not followed.
+    #[error("redirected with status {status}, which is not followed")]
+    Redirected { status: u16 },
+    /// The call's id is empty, `.`, `..` or of absurd length, and would change the path that is
+    /// asked for; the request was not sent.
+    #[error("the call's id cannot stand in a path")]
+    UnusableId,
+    /// No connection came about; the request was not sent.
+    #[error("Graph could not be reached")]
+    Connect(#[source] reqwest::Error),
+    /// The TLS handshake failed; the request was not sent.
+    #[error("no secure connection to Graph")]
+    Tls(#[source] reqwest::Error),
+    /// The request was or may have been sent, and no whole answer came back in time.
+    #[error("the answer was lost")]
+    Lost(#[source] reqwest::Error),
+}
+
+/// Why there is no token. Shared by all who waited for it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum LoginError {
+    /// The tenant is not the configured one. It never gets another tenant's token.
+    #[error("the tenant is not configured")]
+    NotConfigured,
+    /// The login does not accept this app: waiting does not help.
+    #[error("the login refused this app: {error}{}", aadsts(*number))]
+    Refused { error: String, number: Option<u32>, hint: &'static str },
+    /// The login throttles or fails.
+    #[error("the login is unavailable (status {status})")]
+    Unavailable { status: u16, retry_after: Option<Duration> },
+    /// An answer that is not a login's.
+    #[error("the login answered with status {status} in a form that is not a login's")]
+    Unreadable { status: u16 },
+    /// No answer.
+    #[error("the login could not be reached")]
+    Unreachable(#[source] Arc<reqwest::Error>),
+    /// The time for the whole call was over while others asked the login.
+    #[error("no token in time")]
+    TimedOut,
+}
+
+impl GraphError {
+    /// What an answer that is no success means. `status` is not 401, which takes a new token and a
+    /// second try, unless that try has been made.
+    pub(super) fn from_answer(status: u16, retry_after: Option<Duration>, body: &str) -> Self {
+        let error = ErrorBody::read(body);
+        let code = error.as_ref().map(|error| short(&error.code));
+        let message = || error.as_ref()?.message.as_deref().map(short);
+        match status {
+            300..=399 => Self::Redirected { status },
+            401 => Self::Unauthorized,
+            403 => match code.as_deref() {
+                Some("7505") => Self::OtherTenant,
+                Some(fault) => match tenant_fault(fault) {
+                    Some(hint) => Self::TenantFault { code: fault.to_owned(), hint },
+                    None => Self::Refused { status, message: message(), code },
+                },
+                None => Self::Refused { status, code, message: None },
+            },
+            404 if code.is_some() => Self::NotFound,
+            404 => Self::ForeignNotFound,
+            429 => Self::Throttled { retry_after },
+            503 => Self::Unavailable { retry_after },
+            400..=499 if status != 408 => Self::Refused { status, message: message(), code },
+            _ => Self::ServerError { status, code },
+        }
+    }
+
+    /// A request that got no answer.
+    pub(super) fn from_transport(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        if !error.is_connect() {
+            Self::Lost(error)
+        } else if is_tls(&error) {
+            Self::Tls(error)
+        } else {
+            Self::Connect(error)
+        }
+    }
+
+    /// What an operator can do about it, where anything can be done.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Login(error) => error.hint(),
+            Self::TenantFault { hint, .. } => Some(hint),
+            Self::Unauthorized => Some(
+                "Graph rejects tokens that the login grants: check that graph.base_url and \
+                 graph.login_url are of the same cloud, and that the app is not blocked",
+            ),
+            Self::OtherTenant => Some(
+                "the call is not of the tenant that we log in to: graph.tenant_id must be the \
+                 tenant of the call, never `common`",
+            ),
+            Self::ForeignNotFound | Self::Redirected { .. } => {
+                Some("check graph.base_url, and what stands between here and Graph")
+            }
+            Self::Tls(_) => Some(
+                "check the system's CA certificates and whether a proxy replaces Graph's \
+                 certificate",
+            ),
+            Self::Refused { status: 403, .. } => Some(
+                "the app lacks a permission: Calls.Initiate.All must be granted by an \
+                 administrator of the tenant, and the call must be the app's own",
+            ),
+            Self::NotFound
+            | Self::Throttled { .. }
+            | Self::Unavailable { .. }
+            | Self::Refused { .. }
+            | Self::ServerError { .. }
+            | Self::UnusableId
+            | Self::Connect(_)
+            | Self::Lost(_) => None,
+        }
+    }
+
+    /// The error with its causes in one line of bounded length, for the journal.
+    pub(crate) fn explanation(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        short(&text)
+    }
+
+    /// The same for the log, which must not hold what Graph's own text may repeat of a call.
+    pub(crate) fn for_log(&self) -> String {
+        match self {
+            Self::Refused { status, code, message: Some(_) } => {
+                Self::Refused { status: *status, code: code.clone(), message: None }.explanation()
+            }
+            other => other.explanation(),
+        }
+    }
+}
+
+impl LoginError {
+    /// What an answer of the login that grants nothing means.
+    pub(super) fn from_answer(status: u16, retry_after: Option<Duration>, body: &str) -> Self {
+        let denial = Denial::read(body);
+        match denial {
+            _ if matches!(status, 408 | 429 | 500..=599) => {
+                Self::Unavailable { status, retry_after }
+            }
+            Some(denial) if is_passing(&denial) => Self::Unavailable { status, retry_after },
+            Some(denial) => Self::Refused {
+                hint: refusal_hint(&denial),
+                error: denial.error,
+                number: denial.number,
+            },
+            None => Self::Unreadable { status },
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused { hint, .. } => Some(hint),
+            Self::NotConfigured => Some("configure graph.tenant_id and its credentials"),
+            Self::Unreadable { .. } => {
+                Some("check graph.login_url, and what stands between here and the login")
+            }
+            Self::Unavailable { .. } | Self::Unreachable(_) | Self::TimedOut => None,
+        }
+    }
+}
+
+/// Text of others as it may be kept: one line of at most 300 characters.
+pub(super) fn short(text: &str) -> String {
+    let mut short: String = text
+        .chars()
+        .take(300)
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// The operator's hint for the codes that hold for a whole tenant.
+fn tenant_fault(code: &str) -> Option<&'static str> {
+    match code {
+        "7503" => Some(
+            "the app is not known to the calling service: enable calling on the Teams channel of \
+             its bot registration",
+        ),
+        "7504" => Some(
+            "the tenant has not consented to the app's calling permissions: an administrator must \
+             grant Calls.Initiate.All",
+        ),
+        _ => None,
+    }
+}
+
+/// Denials that pass by themselves, whatever status they come with.
+fn is_passing(denial: &Denial) -> bool {
+    matches!(denial.error.as_str(), "temporarily_unavailable" | "server_error")
+        || matches!(denial.number, Some(90_006 | 90_012 | 90_024 | 90_033 | 90_055 | 50_196))
+}
+
+fn refusal_hint(denial: &Denial) -> &'static str {
+    match denial.number {
+        Some(7_000_215) => {
+            "the client secret is wrong: graph.client_secret must be the secret's value, not its id"
+        }
+        Some(7_000_222) => "the client secret has expired: make a new one for the app",
+        Some(700_016) => {
+            "the tenant does not know the app: check graph.client_id and graph.tenant_id, and that \
+             an administrator has consented"
+        }
+        Some(7_000_112) => "the app is disabled in the tenant: enable its enterprise application",
+        Some(90_002) => "there is no such tenant: check graph.tenant_id",
+        Some(90_038 | 900_382 | 900_432) => {
+            "the tenant is in another cloud: check graph.cloud or graph.login_url"
+        }
+        _ => match denial.error.as_str() {
+            "invalid_client" => "check graph.client_id and graph.client_secret",
+            "unauthorized_client" => "check graph.client_id, and that the app is enabled",
+            "invalid_scope" | "invalid_resource" => {
+                "the login does not know this Graph: check graph.base_url and graph.cloud"
+            }
+            _ => "check graph.tenant_id, graph.client_id and the credentials",
+        },
+    }
+}
+
+/// Whether a connection failed in its TLS handshake, after TCP had connected: the handshake's error
+/// arrives as an I/O error within an I/O error, which `source` skips.
+fn is_tls(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let mut layer = error.downcast_ref::<std::io::Error>();
+        while let Some(error) = layer {
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+            ) {
+                return true;
+            }
+            layer = error.get_ref().and_then(|inner| inner.downcast_ref());
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn detail(code: Option<&String>, message: Option<&String>) -> String {
+    [code, message].into_iter().flatten().fold(String::new(), |text, part| text + ": " + part)
+}
+
+fn aadsts(number: Option<u32>) -> String {
+    number.map(|number| format!(" (AADSTS{number})")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn body(code: &str) -> String {
+        format!(r#"{{"error":{{"code":"{code}","message":"A message."}}}}"#)
+    }
+
+    #[track_caller]
+    fn check(status: u16, body: &str, expected: &str) {
+        let asked = Some(Duration::from_secs(3));
+        assert_eq!(GraphError::from_answer(status, asked, body).to_string(), expected);
+    }
+
+    #[test]
+    fn status_and_code_decide_what_an_answer_means() {
+        check(404, &body("8522"), "Graph has no such call");
+        let foreign = "a 404 that is not Graph's: from a proxy, or from a wrong base URL";
+        check(404, "<html>not here</html>", foreign);
+        check(404, "", foreign);
+        check(403, &body("7503"), "Graph refuses this app in this tenant (code 7503)");
+        check(403, &body("7504"), "Graph refuses this app in this tenant (code 7504)");
+        check(403, &body("7505"), "Graph says that the call belongs to another tenant (code 7505)");
+        check(
+            403,
+            &body("Forbidden"),
+            "Graph refused the request with status 403: Forbidden: A message.",
+        );
+        check(403, "", "Graph refused the request with status 403");
+        check(400, &body("7503"), "Graph refused the request with status 400: 7503: A message.");
+        check(429, "", "Graph throttled the request");
+        check(503, "", "Graph is unavailable");
+        check(408, "", "Graph failed with status 408");
+        check(500, &body("9999"), "Graph failed with status 500: 9999");
+        check(999, "", "Graph failed with status 999");
+        check(307, "", "redirected with status 307, which is not followed");
+        check(401, "", "Graph accepts neither the token nor a new one");
+    }
+
+    #[test]
+    fn graphs_own_text_is_for_the_journal_and_not_for_the_log() {
+        let error = GraphError::from_answer(403, None, &body("Forbidden"));
+        assert!(error.explanation().ends_with("status 403: Forbidden: A message."), "{error}");
+        assert_eq!(error.for_log(), "Graph refused the request with status 403: Forbidden");
+        assert_eq!(GraphError::NotFound.for_log(), GraphError::NotFound.explanation());
+    }
+
+    #[test]
+    fn a_code_wrapped_in_the_message_names_the_tenants_fault() {
+        let body = r#"{"error":{"code":"UnknownError","message":"{\"errorCode\":\"7503\",\"message\":\"x\"}"}}"#;
+        let error = GraphError::from_answer(403, None, body);
+        assert!(error.hint().unwrap().contains("Teams channel"), "{error:?}");
+    }
+
+    #[test]
+    fn a_login_that_refuses_for_good_says_what_to_do() {
+        for (number, part) in [
+            (7_000_215, "not its id"),
+            (7_000_222, "expired"),
+            (700_016, "does not know the app"),
+            (90_002, "no such tenant"),
+            (900_432, "another cloud"),
+            (1, "check graph.client_id"),
+        ] {
+            let body = format!(r#"{{"error":"invalid_client","error_codes":[{number}]}}"#);
+            let error = LoginError::from_answer(401, None, &body);
+            assert!(error.hint().unwrap().contains(part), "{error:?}");
+            assert!(error.to_string().ends_with(&format!("invalid_client (AADSTS{number})")));
+        }
+    }
+
+    #[test]
+    fn a_login_that_fails_for_a_while_is_told_from_one_that_refuses() {
+        let asked = Some(Duration::from_secs(3));
+        for (status, body) in [
+            (429, ""),
+            (500, ""),
+            (503, r#"{"error":"invalid_client"}"#),
+            (400, r#"{"error":"temporarily_unavailable"}"#),
+            (400, r#"{"error":"invalid_request","error_codes":[90055]}"#),
+        ] {
+            let error = LoginError::from_answer(status, asked, body);
+            assert!(
+                matches!(error, LoginError::Unavailable { retry_after, .. } if retry_after == asked),
+                "{status} {body}"
+            );
+        }
+        for (status, body) in [(404, "<html>"), (302, ""), (400, r#"{"error":{"code":"x"}}"#)] {
+            let error = LoginError::from_answer(status, None, body);
+            assert!(matches!(error, LoginError::Unreadable { .. }), "{status} {body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics_or_makes_a_long_or_broken_line(
+            status in any::<u16>(),
+            code in ".{0,400}",
+            message in ".{0,900}",
+        ) {
+            let error = serde_json::json!({"error": {"code": code, "message": message}});
+            let error = GraphError::from_answer(status, None, &error.to_string());
+            let line = error.explanation();
+            prop_assert!(line.chars().count() <= 301 && !line.contains(['\r', '\n']), "{line}");
+        }
+    }
+}

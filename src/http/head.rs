@@ -1,0 +1,139 @@
+//! What a request's headers say to the legacy API, found in one pass over them.
+
+use hyper::header::{HeaderMap, HeaderValue};
+
+use crate::secret::Secret;
+
+/// What the headers say.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    /// Their size as they were sent, each with its colon, blank and line break.
+    pub(super) bytes: usize,
+    /// A browser or a scanner asks ahead of its user.
+    pub(super) prefetch: bool,
+    /// The body is `application/x-www-form-urlencoded`.
+    pub(super) form: bool,
+    /// `X-Api-Key`.
+    pub(super) api_key: Option<Secret<String>>,
+    /// The token of `Authorization: Bearer`.
+    pub(super) bearer: Option<Secret<String>>,
+}
+
+impl Head {
+    /// Reads `headers`. An empty credential is none, the first of several counts, and one that is
+    /// no text is none of ours.
+    pub(super) fn read(headers: &HeaderMap) -> Self {
+        let mut head = Self::default();
+        for (name, value) in headers {
+            head.bytes += name.as_str().len() + value.len() + ": \r\n".len();
+            match name.as_str() {
+                "sec-purpose" | "purpose" | "x-purpose" | "x-moz" => {
+                    head.prefetch |= asks_ahead(value.as_bytes());
+                }
+                "content-type" => head.form = is_form(value.as_bytes()),
+                "x-api-key" if head.api_key.is_none() => head.api_key = credential(text(value)),
+                "authorization" if head.bearer.is_none() => {
+                    head.bearer = credential(bearer(text(value)));
+                }
+                _ => {}
+            }
+        }
+        head
+    }
+}
+
+fn asks_ahead(value: &[u8]) -> bool {
+    ["prefetch", "prerender", "preview", "instant"].iter().any(|word| {
+        value.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+    })
+}
+
+fn is_form(value: &[u8]) -> bool {
+    let media_type = value.split(|byte| *byte == b';').next().unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+}
+
+fn text(value: &HeaderValue) -> &str {
+    value.to_str().unwrap_or_default()
+}
+
+fn bearer(value: &str) -> &str {
+    match value.trim_start().split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token,
+        _ => "",
+    }
+}
+
+fn credential(text: &str) -> Option<Secret<String>> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| Secret::new(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderName;
+
+    use super::*;
+
+    fn head(lines: &[(&'static str, &str)]) -> Head {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        Head::read(&headers)
+    }
+
+    #[test]
+    fn each_of_four_headers_can_say_that_nobody_asked_yet() {
+        for (name, value, expected) in [
+            ("sec-purpose", "prefetch", true),
+            ("sec-purpose", "Prefetch;Prerender", true),
+            ("purpose", "PREVIEW", true),
+            ("x-purpose", "instant", true),
+            ("x-moz", "prefetch", true),
+            ("x-moz", "", false),
+            ("purpose", "fetch", false),
+            ("x-other", "prefetch", false),
+        ] {
+            assert_eq!(head(&[(name, value)]).prefetch, expected, "{name}: {value}");
+        }
+        assert!(head(&[("purpose", "user"), ("x-moz", "prefetch"), ("purpose", "x")]).prefetch);
+    }
+
+    #[test]
+    fn the_parameters_of_a_media_type_are_passed_over() {
+        for (value, expected) in [
+            ("application/x-www-form-urlencoded", true),
+            ("Application/X-WWW-Form-URLencoded ; charset=UTF-8", true),
+            ("application/x-www-form-urlencoded;", true),
+            ("application/x-www-form-urlencoded2", false),
+            ("multipart/form-data; boundary=x", false),
+            ("", false),
+        ] {
+            assert_eq!(head(&[("content-type", value)]).form, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_taken_without_blanks_and_an_empty_one_is_none() {
+        let exposed = |secret: Option<Secret<String>>| secret.map(|secret| secret.expose().clone());
+        let found = head(&[("x-api-key", " key "), ("x-api-key", "other")]);
+        assert_eq!(exposed(found.api_key).as_deref(), Some("key"));
+        assert_eq!(exposed(head(&[("x-api-key", " ")]).api_key), None);
+        for (value, expected) in [
+            ("Bearer token", Some("token")),
+            ("bEARER   token ", Some("token")),
+            ("Bearer", None),
+            ("Bearer ", None),
+            ("Basic dXNlcjpwYXNz", None),
+            ("Bearertoken", None),
+        ] {
+            assert_eq!(exposed(head(&[("authorization", value)]).bearer).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_lines_as_sent() {
+        assert_eq!(head(&[("host", "a"), ("x-moz", "")]).bytes, "host: a\r\nx-moz: \r\n".len());
+    }
+}

@@ -1,0 +1,186 @@
+//! The access log: one line per request, also of one whose client did not wait.
+//!
+//! Nothing in it was chosen by a client: routes, methods and parameter names are words of ours.
+
+use std::fmt;
+
+use hyper::Method;
+use tokio::time::Instant;
+
+use crate::http::route::Route;
+use crate::id::RequestId;
+use crate::legacy::AccessFacts;
+
+/// The line of a request that is under way. Dropped before [`AccessLine::finish`], it says that
+/// the request was cut off.
+pub(super) struct AccessLine {
+    id: RequestId,
+    route: &'static str,
+    method: &'static str,
+    started: Instant,
+    finished: bool,
+}
+
+impl AccessLine {
+    /// Begins to measure.
+    pub(super) fn begin(id: RequestId, route: Route, method: &Method) -> Self {
+        let (route, method) = (route.as_str(), known(method));
+        Self { id, route, method, started: Instant::now(), finished: false }
+    }
+
+    /// Writes the line.
+    pub(super) fn finish(mut self, facts: &AccessFacts, status: u16) {
+        self.finished = true;
+        let Self { id, route, method, .. } = &self;
+        let AccessFacts { action, outcome, code, unknown_parameters, .. } = facts;
+        tracing::info!(
+            request.id = %id,
+            route,
+            method,
+            key.id = facts.key.map(tracing::field::display),
+            action,
+            outcome,
+            code,
+            status,
+            duration_ms = self.milliseconds(),
+            parameters = %Names(&facts.parameters),
+            unknown_parameters,
+            "{method} {route} {action}: {outcome}",
+        );
+    }
+
+    fn milliseconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64() * 1000.0
+    }
+}
+
+impl Drop for AccessLine {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let Self { id, route, method, .. } = &*self;
+        tracing::info!(
+            request.id = %id,
+            route,
+            method,
+            outcome = "cut_off",
+            duration_ms = self.milliseconds(),
+            "{method} {route}: the client went away, or the server stopped, before the answer",
+        );
+    }
+}
+
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        Method::TRACE => "TRACE",
+        Method::CONNECT => "CONNECT",
+        _ => "other",
+    }
+}
+
+struct Names<'a>(&'a [&'static str]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, name) in self.0.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { "," })?;
+            f.write_str(name)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    /// A log that a test can read.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl<'a> MakeWriter<'a> for Log {
+        type Writer = Self;
+
+        fn make_writer(&'a self) -> Self {
+            self.clone()
+        }
+    }
+
+    fn logged(write: impl FnOnce(AccessLine)) -> String {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(log.clone())
+            .with_ansi(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let method = Method::from_bytes(b"APIKEY-74C8EEA0").unwrap();
+            let line = AccessLine::begin(RequestId::random(), Route::MethodNotAllowed, &method);
+            write(line);
+        });
+        let text = log.0.lock().unwrap().clone();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn a_line_names_what_was_asked_and_nothing_a_client_chose() {
+        let facts = AccessFacts {
+            action: "DeleteCall",
+            key: Some("57dab8b1-894c-409a-b240-bd8beae78896".parse().unwrap()),
+            outcome: "not_found",
+            code: 2,
+            parameters: vec!["action", "callID"],
+            unknown_parameters: 3,
+        };
+        let text = logged(|line| line.finish(&facts, 200));
+        assert_eq!(text.lines().count(), 1, "{text}");
+        for part in [
+            "INFO",
+            "other legacy DeleteCall: not_found",
+            "request.id=",
+            "route=\"legacy\"",
+            "method=\"other\"",
+            "key.id=57dab8b1-894c-409a-b240-bd8beae78896",
+            "action=\"DeleteCall\"",
+            "outcome=\"not_found\"",
+            "code=2",
+            "status=200",
+            "duration_ms=",
+            "parameters=action,callID",
+            "unknown_parameters=3",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(!text.contains("74C8EEA0"), "{text}");
+    }
+
+    #[test]
+    fn a_request_that_was_cut_off_has_its_line_as_well() {
+        let text = logged(drop);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains("outcome=\"cut_off\""), "{text}");
+    }
+}

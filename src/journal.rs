@@ -1,0 +1,259 @@
+//! The deletions that were promised, and the only bridge to effects on Graph.
+//!
+//! A deletion is on disk before its caller is answered and before Graph is called. If the process
+//! stops before it is settled, the next start finishes it. Asking twice for the same call gives the
+//! same deletion. A request never calls Graph: it admits a deletion here and waits a while.
+
+pub(crate) mod dispatch;
+#[cfg(test)]
+mod tests;
+mod verdict;
+mod waiting;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
+
+use self::dispatch::{Dispatch, Ready};
+pub(crate) use self::waiting::Wait;
+use self::waiting::Waiting;
+use crate::access::Actor;
+use crate::clock::{Clock, Timestamp};
+use crate::config::legacy::{Mapping, OnEnded};
+use crate::graph::GraphClient;
+use crate::health::Health;
+use crate::id::{DeletionId, ProcessId, TenantId};
+use crate::model::chain::{AuditEvent, Personal};
+use crate::model::number::NumberingPlan;
+use crate::model::plan::{Decision, Earlier, Question};
+use crate::model::rights::Right;
+use crate::model::selector::Selector;
+use crate::store::admission::{Admission, Ask, Decided, Lease, Selection, Settled};
+use crate::store::error::StoreError;
+use crate::store::{Standing, Store};
+
+/// The journal. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Journal {
+    store: Store,
+    clock: Clock,
+    process: ProcessId,
+    rules: Arc<JournalRules>,
+    waiting: Waiting,
+    slots: Arc<Semaphore>,
+    ready: mpsc::UnboundedSender<Ready>,
+    wake: Arc<Notify>,
+    /// Something was due when no slot was free.
+    backlog: Arc<AtomicBool>,
+}
+
+/// How deletions are decided and sent.
+#[derive(Clone, Debug)]
+pub(crate) struct JournalRules {
+    /// The tenant that we can log in to.
+    pub(crate) tenant: Option<TenantId>,
+    pub(crate) numbering: NumberingPlan,
+    pub(crate) mapping: Mapping,
+    pub(crate) match_roster: bool,
+    pub(crate) on_ended: OnEnded,
+    /// How long a deletion is tried.
+    pub(crate) deadline: Duration,
+    /// Requests to Graph at the same time.
+    pub(crate) concurrency: usize,
+    /// How long one request to Graph may take.
+    pub(crate) request_timeout: Duration,
+}
+
+impl JournalRules {
+    /// Room for one attempt, which ends within the request timeout, and for a wait before it.
+    fn lease(&self) -> Duration {
+        self.request_timeout * 2 + Duration::from_secs(10)
+    }
+}
+
+/// What a caller asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct DeletionRequest {
+    pub(crate) selector: Selector,
+    pub(crate) dry_run: bool,
+    pub(crate) reason: Option<String>,
+    pub(crate) audit: AuditEvent,
+    pub(crate) personal: Personal,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Admitted {
+    /// Key, session or user changed since the actor was checked: check again.
+    AccessChanged,
+    /// Decided, and with a wait when a deletion is under way.
+    Decided(Box<Decided>, Option<Wait>),
+}
+
+impl Journal {
+    /// The journal in `store`, and the sender that has to run beside it.
+    pub(crate) fn new(
+        store: Store,
+        graph: GraphClient,
+        clock: Clock,
+        rules: JournalRules,
+        health: Health,
+    ) -> (Self, Dispatch) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let journal = Self {
+            store,
+            clock,
+            process: ProcessId::random(),
+            slots: Arc::new(Semaphore::new(rules.concurrency)),
+            rules: Arc::new(rules),
+            waiting: Waiting::default(),
+            ready: sender,
+            wake: Arc::new(Notify::new()),
+            backlog: Arc::default(),
+        };
+        let dispatch = Dispatch::new(journal.clone(), graph, receiver, health);
+        (journal, dispatch)
+    }
+
+    /// Makes this process the one that sends: what an earlier one left is due at once.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was taken over, and nothing may be sent.
+    pub(crate) async fn take_over(&self) -> Result<usize, StoreError> {
+        self.store.take_over(self.process, self.clock.now()).await
+    }
+
+    /// Whether calls of this tenant can be sent at all.
+    pub(crate) fn serves(&self, tenant: &TenantId) -> bool {
+        self.rules.tenant.as_ref() == Some(tenant)
+    }
+
+    /// Finds the one call, checks the holds and records the deletion, or says why not; what was
+    /// recorded is sent whether or not the caller still waits.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was recorded and nothing will be sent.
+    pub(crate) async fn admit(
+        &self,
+        actor: &Actor,
+        request: DeletionRequest,
+    ) -> Result<Admitted, StoreError> {
+        let now = self.clock.now();
+        // The lease is counted from before the transaction, so that it never seems longer than it is.
+        let began = Instant::now();
+        let dry_run = request.dry_run;
+        let slot = if dry_run { None } else { Arc::clone(&self.slots).try_acquire_owned().ok() };
+        let lease = slot.as_ref().map(|_| Lease::starting(self.process, now, self.rules.lease()));
+        let ask = self.ask(actor, request, now, lease);
+        let (caller, seat) = waiting::caller(&self.waiting, &self.store, &self.clock);
+        let journal = self.clone();
+        let committed = move |admission: &Admission| {
+            if let Admission::Decided(decided) = admission {
+                if let Some((deletion, over)) = waited_for(decided, dry_run) {
+                    seat.take(deletion, over);
+                }
+                journal.start(decided, began, slot);
+            }
+        };
+        match self.store.admit(ask, committed).await? {
+            Admission::AccessChanged => Ok(Admitted::AccessChanged),
+            Admission::Decided(decided) => {
+                let wait = waited_for(&decided, dry_run).map(|(id, _)| Wait::new(id, caller));
+                Ok(Admitted::Decided(decided, wait))
+            }
+        }
+    }
+
+    /// Hands what was recorded to the sender, on the store's thread.
+    fn start(&self, decided: &Decided, began: Instant, slot: Option<OwnedSemaphorePermit>) {
+        match (&decided.leased, slot) {
+            (Some(leased), Some(slot)) => {
+                // When the sender has stopped, the next start finishes it.
+                let _ = self.ready.send(Ready { leased: leased.clone(), began, slot });
+            }
+            (_, slot) => {
+                drop(slot);
+                if decided.recorded.is_some() {
+                    self.backlog.store(true, Ordering::Relaxed);
+                }
+                self.look_at_backlog();
+            }
+        }
+    }
+
+    /// Wakes the sender when something waits for a slot. Called after a slot was given back, and
+    /// after something was put on the backlog: the last slot may have been given back before that.
+    fn look_at_backlog(&self) {
+        if self.backlog.load(Ordering::Relaxed) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn ask(
+        &self,
+        actor: &Actor,
+        request: DeletionRequest,
+        now: Timestamp,
+        lease: Option<Lease>,
+    ) -> Ask {
+        let key = actor.key();
+        Ask {
+            generation: actor.generation(),
+            key_row: key.row,
+            session_row: actor.session().map(|session| session.row),
+            question: Question {
+                status: request.selector.status.clone(),
+                dry_run: request.dry_run,
+                ended_is_success: self.rules.on_ended == OnEnded::Success,
+                sees_candidates: actor.may(Right::SeeCandidates),
+            },
+            selection: Selection::new(
+                key.tenant_row,
+                request.selector,
+                &self.rules.numbering,
+                &self.rules.mapping,
+                self.rules.match_roster,
+            ),
+            peer: actor.peer().to_string(),
+            reason: request.reason,
+            now,
+            deadline: now + self.rules.deadline,
+            lease,
+            audit: request.audit,
+            personal: request.personal,
+        }
+    }
+
+    /// Cancels a deletion of which no attempt has begun; says where it stands otherwise.
+    ///
+    /// # Errors
+    ///
+    /// It is as it was.
+    pub(crate) async fn withdraw(&self, deletion: DeletionId) -> Result<Standing, StoreError> {
+        let standing = self.store.withdraw(deletion, self.clock.now()).await?;
+        // Others may have joined it.
+        if let Standing::Withdrawn(settled) = &standing {
+            self.waiting.settled(settled);
+        }
+        Ok(standing)
+    }
+}
+
+/// The deletion whose end the caller waits for, and that end when it has come already. A dry run
+/// waits for none, and nobody takes notice when it goes away.
+fn waited_for(decided: &Decided, dry_run: bool) -> Option<(DeletionId, Option<Settled>)> {
+    match &decided.decision {
+        Decision::Join(_) if dry_run => None,
+        Decision::Join(earlier) => {
+            let Earlier { deletion_id, state, .. } = *earlier;
+            let over = Settled { deletion_id, state, failure: None };
+            Some((deletion_id, (!state.is_open()).then_some(over)))
+        }
+        _ => decided.recorded.map(|deletion| (deletion, None)),
+    }
+}

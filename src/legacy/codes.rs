@@ -1,0 +1,296 @@
+//! The single table from what happened to what the wire says: legacy code, reason word, text for
+//! the caller and HTTP status.
+//!
+//! No match here has a catch-all arm: a new outcome or error must be given its answer. Texts name
+//! parameters and rights, never a value that was sent, and never read as if a recording had been
+//! erased.
+
+use Status::{Always, Mapped};
+
+use super::error::{GatewayError, Reason};
+use super::outcome::OutcomeKind;
+use crate::config::legacy::{Codes, HttpStatus, LegacyConfig};
+use crate::model::plan::{Ambiguity, Refusal};
+
+/// Which of the configured tables the answers use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Table {
+    codes: Codes,
+    http_status: HttpStatus,
+}
+
+/// What the wire says about an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// `Response/@code`.
+    pub(crate) code: i32,
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// `Reason`.
+    pub(crate) reason: Reason,
+    /// `ErrorMessage`, one plain sentence.
+    pub(crate) message: String,
+    /// The header that this status calls for.
+    pub(crate) header: Option<(&'static str, &'static str)>,
+}
+
+impl Table {
+    /// The table that `config` asks for.
+    pub(crate) fn new(config: &LegacyConfig) -> Self {
+        Self { codes: config.codes, http_status: config.http_status }
+    }
+
+    /// The answer to a request that was not carried out.
+    pub(crate) fn failure(self, error: &GatewayError) -> Failure {
+        let (code, reason, status) = row(error);
+        Failure {
+            code: match self.codes {
+                Codes::Verba => code,
+                Codes::Documented => PROCESSING_FAILED,
+            },
+            status: match (status, self.http_status) {
+                (Always(status), _) | (Mapped(status), HttpStatus::Mapped) => status,
+                (Mapped(_), HttpStatus::Ok) => 200,
+            },
+            reason,
+            message: message(error),
+            header: header(error),
+        }
+    }
+}
+
+/// Code and HTTP status of a request that was carried out.
+pub(crate) fn success(kind: OutcomeKind) -> (i32, u16) {
+    match kind {
+        OutcomeKind::Sent
+        | OutcomeKind::Accepted
+        | OutcomeKind::Joined
+        | OutcomeKind::Gone
+        | OutcomeKind::AlreadyDeleted
+        | OutcomeKind::AlreadyEnded
+        | OutcomeKind::WouldSend => (0, 200),
+    }
+}
+
+/// Which HTTP status an error has.
+#[derive(Clone, Copy)]
+enum Status {
+    /// This one: no client of the original API can cause it.
+    Always(u16),
+    /// This one with `legacy.http_status = "mapped"`, else 200: public clients read the body, and
+    /// log in again, only when they see 200.
+    Mapped(u16),
+}
+// The documented codes.
+const PROCESSING_FAILED: i32 = 2;
+// The codes of a public client, which are said to come from the vendor.
+const UNEXPECTED: i32 = -1;
+const INVALID_PARAMETERS: i32 = -20;
+const INVALID_ACTION: i32 = -30;
+const INVALID_API_KEY: i32 = -41;
+const LOGIN_REQUIRED: i32 = -42;
+/// That client logs in again on this code only, and else fails once an hour.
+const TOKEN_EXPIRED: i32 = -43;
+
+fn row(error: &GatewayError) -> (i32, Reason, Status) {
+    match error {
+        GatewayError::UnknownPath => (INVALID_ACTION, Reason::UnknownAction, Always(404)),
+        GatewayError::Method => (INVALID_PARAMETERS, Reason::BadParameter, Always(405)),
+        GatewayError::BodyTooLarge => (INVALID_PARAMETERS, Reason::BadParameter, Always(413)),
+        GatewayError::RequestLineTooLong => (INVALID_PARAMETERS, Reason::BadParameter, Always(414)),
+        GatewayError::HeadersTooLarge => (INVALID_PARAMETERS, Reason::BadParameter, Always(431)),
+        GatewayError::BodyIncomplete => (INVALID_PARAMETERS, Reason::BadParameter, Always(408)),
+        GatewayError::UnknownAction => (INVALID_ACTION, Reason::UnknownAction, Mapped(400)),
+        GatewayError::Parameter(_) => (INVALID_PARAMETERS, Reason::BadParameter, Mapped(400)),
+        GatewayError::Key => (INVALID_API_KEY, Reason::BadKey, Mapped(401)),
+        GatewayError::TokenNeeded => (LOGIN_REQUIRED, Reason::TokenNeeded, Mapped(401)),
+        GatewayError::Token => (TOKEN_EXPIRED, Reason::TokenExpired, Mapped(401)),
+        GatewayError::Refused { refusal, .. } => {
+            let (reason, status) = refused(refusal);
+            (PROCESSING_FAILED, reason, Mapped(status))
+        }
+        GatewayError::Unavailable => (UNEXPECTED, Reason::Unavailable, Always(503)),
+        GatewayError::Internal => (UNEXPECTED, Reason::Internal, Mapped(500)),
+    }
+}
+
+fn refused(refusal: &Refusal) -> (Reason, u16) {
+    match refusal {
+        Refusal::NotFound => (Reason::NotFound, 404),
+        Refusal::Ended => (Reason::Ended, 409),
+        Refusal::Ambiguous(_) => (Reason::Ambiguous, 409),
+        Refusal::Policy => (Reason::Policy, 403),
+        Refusal::NotPermitted(_) => (Reason::NotPermitted, 403),
+        Refusal::RefusedByGraph => (Reason::RefusedByGraph, 502),
+        Refusal::UnknownOutcome => (Reason::UnknownOutcome, 502),
+        // It is certain that nothing was done, so this is not `unknown_outcome`.
+        Refusal::Withdrawn => (Reason::Unavailable, 502),
+        Refusal::Prefetch => (Reason::Prefetch, 403),
+    }
+}
+
+fn message(error: &GatewayError) -> String {
+    let fixed = match error {
+        GatewayError::Parameter(error) => return error.to_string(),
+        GatewayError::Refused { refusal, .. } => return refusal_message(refusal),
+        GatewayError::UnknownPath => "Nothing is served at this path.",
+        GatewayError::Method => "This method is not served: use GET or POST.",
+        GatewayError::BodyTooLarge => "The request body is too large.",
+        GatewayError::RequestLineTooLong => "The request line is too long: send a POST.",
+        GatewayError::HeadersTooLarge => "The request headers are too large.",
+        GatewayError::BodyIncomplete => "The request body did not arrive in time.",
+        GatewayError::UnknownAction => "Parameter action names no action that is served here.",
+        GatewayError::Key => "The API key is not accepted.",
+        GatewayError::TokenNeeded => "This API key needs a token: send parameter token.",
+        GatewayError::Token => "The token is not accepted: request a new one.",
+        GatewayError::Unavailable => "The service is unavailable: try again.",
+        GatewayError::Internal => "The request failed for a reason of our own.",
+    };
+    fixed.to_owned()
+}
+
+fn refusal_message(refusal: &Refusal) -> String {
+    let fixed = match refusal {
+        Refusal::Ambiguous(ambiguity) => return ambiguous(ambiguity),
+        Refusal::NotPermitted(right) => {
+            return format!("This API key does not permit {right}.");
+        }
+        Refusal::NotFound => "Call cannot be found.",
+        Refusal::Ended => "Call has already ended.",
+        Refusal::Policy => "Deletion refused by policy.",
+        Refusal::RefusedByGraph => "Microsoft Graph refused to end the call.",
+        Refusal::UnknownOutcome => "It is not known whether the call was ended.",
+        Refusal::Withdrawn => {
+            "Microsoft Graph did not answer in time: the deletion was withdrawn, and nothing will \
+             be sent."
+        }
+        Refusal::Prefetch => "This was sent ahead of its user: nothing was done.",
+    };
+    fixed.to_owned()
+}
+
+fn ambiguous(ambiguity: &Ambiguity) -> String {
+    let decided_by = ambiguity.decided_by;
+    let count = if ambiguity.count > Ambiguity::COUNTED {
+        format!("More than {}", Ambiguity::COUNTED)
+    } else {
+        ambiguity.count.to_string()
+    };
+    format!("{count} calls match: parameter {decided_by} would decide which one is meant.")
+}
+
+fn header(error: &GatewayError) -> Option<(&'static str, &'static str)> {
+    match error {
+        GatewayError::Method => Some(("Allow", "GET, POST")),
+        GatewayError::Unavailable => Some(("Retry-After", "1")),
+        GatewayError::UnknownPath
+        | GatewayError::BodyTooLarge
+        | GatewayError::RequestLineTooLong
+        | GatewayError::HeadersTooLarge
+        | GatewayError::BodyIncomplete
+        | GatewayError::UnknownAction
+        | GatewayError::Parameter(_)
+        | GatewayError::Key
+        | GatewayError::TokenNeeded
+        | GatewayError::Token
+        | GatewayError::Refused { .. }
+        | GatewayError::Internal => None,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::error::ParamError;
+    use super::*;
+
+    pub(crate) const USUAL: Table = Table { codes: Codes::Verba, http_status: HttpStatus::Ok };
+
+    pub(crate) fn refuse(refusal: Refusal) -> GatewayError {
+        GatewayError::Refused { refusal, call_id: None, deletion_id: None }
+    }
+
+    fn ambiguity(count: usize) -> Refusal {
+        Refusal::Ambiguous(Ambiguity { count, decided_by: "status", candidates: Vec::new() })
+    }
+
+    /// Every error, each with its code, its status, its mapped status and its reason.
+    pub(crate) fn all() -> Vec<(GatewayError, i32, u16, u16, &'static str)> {
+        vec![
+            (GatewayError::UnknownPath, -30, 404, 404, "unknown_action"),
+            (GatewayError::Method, -20, 405, 405, "bad_parameter"),
+            (GatewayError::BodyTooLarge, -20, 413, 413, "bad_parameter"),
+            (GatewayError::RequestLineTooLong, -20, 414, 414, "bad_parameter"),
+            (GatewayError::HeadersTooLarge, -20, 431, 431, "bad_parameter"),
+            (GatewayError::BodyIncomplete, -20, 408, 408, "bad_parameter"),
+            (GatewayError::UnknownAction, -30, 200, 400, "unknown_action"),
+            (ParamError("Parameter x.".into()).into(), -20, 200, 400, "bad_parameter"),
+            (GatewayError::Key, -41, 200, 401, "bad_key"),
+            (GatewayError::TokenNeeded, -42, 200, 401, "token_needed"),
+            (GatewayError::Token, -43, 200, 401, "token_expired"),
+            (refuse(Refusal::NotFound), 2, 200, 404, "not_found"),
+            (refuse(Refusal::Ended), 2, 200, 409, "ended"),
+            (refuse(ambiguity(2)), 2, 200, 409, "ambiguous"),
+            (refuse(Refusal::Policy), 2, 200, 403, "policy"),
+            (refuse(Refusal::NotPermitted("DeleteCall")), 2, 200, 403, "not_permitted"),
+            (refuse(Refusal::RefusedByGraph), 2, 200, 502, "refused_by_graph"),
+            (refuse(Refusal::UnknownOutcome), 2, 200, 502, "unknown_outcome"),
+            (refuse(Refusal::Withdrawn), 2, 200, 502, "unavailable"),
+            (refuse(Refusal::Prefetch), 2, 200, 403, "prefetch"),
+            (GatewayError::Unavailable, -1, 503, 503, "unavailable"),
+            (GatewayError::Internal, -1, 200, 500, "internal"),
+        ]
+    }
+
+    #[test]
+    fn every_error_has_its_code_its_reason_and_its_status() {
+        let mapped = Table { http_status: HttpStatus::Mapped, ..USUAL };
+        for (error, code, status, mapped_status, reason) in all() {
+            let failure = USUAL.failure(&error);
+            let found = (failure.code, failure.status, failure.reason.as_str());
+            assert_eq!(found, (code, status, reason), "{error:?}");
+            assert_eq!(mapped.failure(&error).status, mapped_status, "{error:?}");
+            assert_eq!(mapped.failure(&error).code, code, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_documented_table_knows_one_code_for_every_error() {
+        let documented = Table { codes: Codes::Documented, ..USUAL };
+        for (error, _, status, ..) in all() {
+            let failure = documented.failure(&error);
+            assert_eq!((failure.code, failure.status), (2, status), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn every_message_is_one_line_and_a_sentence() {
+        for (error, ..) in all() {
+            let message = USUAL.failure(&error).message;
+            assert!(message.ends_with('.') && !message.contains('\n'), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_ambiguous_selector_is_told_how_many_match_and_what_would_decide() {
+        let text = |count| USUAL.failure(&refuse(ambiguity(count))).message;
+        assert_eq!(text(2), "2 calls match: parameter status would decide which one is meant.");
+        assert!(text(100).starts_with("100 calls match"));
+        assert!(text(101).starts_with("More than 100 calls match"));
+    }
+
+    #[test]
+    fn the_documented_texts_are_kept() {
+        let text = |refusal| USUAL.failure(&refuse(refusal)).message;
+        assert_eq!(text(Refusal::NotFound), "Call cannot be found.");
+        assert_eq!(text(Refusal::Ended), "Call has already ended.");
+        assert_eq!(text(Refusal::Policy), "Deletion refused by policy.");
+    }
+
+    #[test]
+    fn two_statuses_bring_a_header() {
+        let header = |error: &GatewayError| USUAL.failure(error).header;
+        assert_eq!(header(&GatewayError::Method), Some(("Allow", "GET, POST")));
+        assert_eq!(header(&GatewayError::Unavailable), Some(("Retry-After", "1")));
+        assert_eq!(header(&GatewayError::Internal), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! The answer as one line of text, for clients that can do no more than print it.
+//!
+//! Whatever is in it, it stays one line: a caller splits the output of many requests at line ends.
+
+use super::{Answer, End, candidate_facts};
+
+pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
+    let details = if answer.detail { details(answer) } else { String::new() };
+    let line = match &answer.end {
+        End::Done { .. } if details.is_empty() => "OK".to_owned(),
+        End::Done { .. } => format!("OK:{details}"),
+        End::Failed { message, .. } if details.is_empty() => {
+            format!("ERROR:{}:{message}", answer.code)
+        }
+        End::Failed { message, .. } => format!("ERROR:{}:{message} ({details})", answer.code),
+    };
+    let mut body = one_line(&line);
+    body.push('\n');
+    body.into_bytes()
+}
+
+/// Everything that `detail` adds: `name=value`, under the names that JSON uses.
+fn details(answer: &Answer<'_>) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for (name, value) in answer.facts() {
+        let (first, rest) = name.split_at(1);
+        parts.push(format!("{}{rest}={value}", first.to_ascii_lowercase()));
+    }
+    if let End::Failed { candidates, .. } = &answer.end {
+        for candidate in *candidates {
+            let facts = candidate_facts(candidate);
+            let facts: Vec<String> =
+                facts.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            parts.push(format!("candidate {}", facts.join(" ")));
+        }
+    }
+    parts.join("; ")
+}
+
+/// `text` with a blank for everything that some reader takes for the end of a line.
+fn one_line(text: &str) -> String {
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    text.chars().map(|c| if breaks(c) { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Format;
+    use super::super::tests::{ambiguous, body, refused, sent};
+    use super::one_line;
+
+    #[test]
+    fn a_plain_answer_is_one_short_line() {
+        assert_eq!(body(&Ok(sent()), Format::Text, false), "OK\n");
+        assert_eq!(body(&refused(), Format::Text, false), "ERROR:2:Call cannot be found.\n");
+    }
+
+    #[test]
+    fn detail_stands_on_the_same_line() {
+        assert_eq!(
+            body(&Ok(sent()), Format::Text, true),
+            "OK:callID=57dab8b1-894c-409a-b240-bd8beae78896; \
+             deletionID=0190a0e0-0000-7000-8000-000000000001; outcome=sent; operation=hang-up; \
+             note=Bells & <whistles>.\n"
+        );
+        assert_eq!(
+            body(&ambiguous(), Format::Text, true),
+            "ERROR:2:2 calls match: parameter status would decide which one is meant. \
+             (reason=ambiguous; candidate callID=57dab8b1-894c-409a-b240-bd8beae78896 \
+             state=established startedAt=2026-11-22T05:32:55.123Z otherParty=***856; \
+             candidate callID=Rec\"<1> state=incoming)\n"
+        );
+    }
+
+    #[test]
+    fn every_kind_of_line_end_becomes_a_blank() {
+        assert_eq!(one_line("a\nb\r\nc\u{85}d\u{2028}e\u{2029}f\u{b}g"), "a b  c d e f g");
+    }
+}

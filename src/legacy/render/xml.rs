@@ -1,0 +1,130 @@
+//! The answer as XML, to the byte as old parsers know it.
+//!
+//! No namespace, no attribute beyond `code` and `type` in the plain answer, and `Response` is never
+//! the root: public clients find it below the root. Every document validates against
+//! `docs/verba-api.xsd`.
+
+use super::markup::Markup;
+use super::{Answer, End, REASON, candidate_facts};
+use crate::model::plan::Candidate;
+
+pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
+    let code = answer.code.to_string();
+    let attributes = [("code", code.as_str()), ("type", answer.echo)];
+    let facts = if answer.detail { answer.facts() } else { Vec::new() };
+    let mut xml = Markup::xml();
+    xml.element("VerbaApi", &[], |xml| {
+        match &answer.end {
+            End::Done { .. } => xml.empty("Response", &attributes),
+            End::Failed { message, candidates: found, .. } => {
+                xml.element("Response", &attributes, |xml| {
+                    xml.text("ErrorMessage", &[], message);
+                    for (name, value) in facts.iter().filter(|(name, _)| *name == REASON) {
+                        xml.text(name, &[], value);
+                    }
+                    if answer.detail && !found.is_empty() {
+                        candidates(xml, found);
+                    }
+                });
+            }
+        }
+        for (name, value) in facts.iter().filter(|(name, _)| *name != REASON) {
+            xml.text(name, &[], value);
+        }
+    });
+    xml.finish()
+}
+
+fn candidates(xml: &mut Markup, found: &[Candidate]) {
+    xml.element("Candidates", &[], |xml| {
+        for candidate in found {
+            let facts = candidate_facts(candidate);
+            let attributes: Vec<_> =
+                facts.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            xml.empty("Candidate", &attributes);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Format;
+    use super::super::tests::{ambiguous, body, refused, sent, unknown};
+
+    #[test]
+    fn a_plain_success_is_the_documented_one() {
+        assert_eq!(
+            body(&Ok(sent()), Format::Xml, false),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+             <VerbaApi>\n\
+             <Response code=\"0\" type=\"DeleteCall\"/>\n\
+             </VerbaApi>\n"
+        );
+    }
+
+    #[test]
+    fn a_plain_error_is_the_documented_one() {
+        assert_eq!(
+            body(&refused(), Format::Xml, false),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+             <VerbaApi>\n\
+             <Response code=\"2\" type=\"DeleteCall\">\n\
+             <ErrorMessage>Call cannot be found.</ErrorMessage>\n\
+             </Response>\n\
+             </VerbaApi>\n"
+        );
+    }
+
+    #[test]
+    fn the_detail_of_a_success_stands_beside_the_response() {
+        assert_eq!(
+            body(&Ok(sent()), Format::Xml, true),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+             <VerbaApi>\n\
+             <Response code=\"0\" type=\"DeleteCall\"/>\n\
+             <CallID>57dab8b1-894c-409a-b240-bd8beae78896</CallID>\n\
+             <DeletionID>0190a0e0-0000-7000-8000-000000000001</DeletionID>\n\
+             <Outcome>sent</Outcome>\n\
+             <Operation>hang-up</Operation>\n\
+             <Note>Bells &amp; &lt;whistles&gt;.</Note>\n\
+             </VerbaApi>\n"
+        );
+    }
+
+    #[test]
+    fn reason_and_candidates_stand_inside_the_response() {
+        assert_eq!(
+            body(&ambiguous(), Format::Xml, true),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+             <VerbaApi>\n\
+             <Response code=\"2\" type=\"DeleteCall\">\n\
+             <ErrorMessage>2 calls match: parameter status would decide which one is meant.\
+             </ErrorMessage>\n\
+             <Reason>ambiguous</Reason>\n\
+             <Candidates>\n\
+             <Candidate callID=\"57dab8b1-894c-409a-b240-bd8beae78896\" state=\"established\" \
+             startedAt=\"2026-11-22T05:32:55.123Z\" otherParty=\"***856\"/>\n\
+             <Candidate callID=\"Rec&quot;&lt;1&gt;\" state=\"incoming\"/>\n\
+             </Candidates>\n\
+             </Response>\n\
+             </VerbaApi>\n"
+        );
+        assert!(!body(&ambiguous(), Format::Xml, false).contains("Candidate"));
+    }
+
+    #[test]
+    fn the_ids_of_a_refused_deletion_stand_beside_the_response() {
+        assert_eq!(
+            body(&unknown(), Format::Xml, true),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+             <VerbaApi>\n\
+             <Response code=\"2\" type=\"DeleteCall\">\n\
+             <ErrorMessage>It is not known whether the call was ended.</ErrorMessage>\n\
+             <Reason>unknown_outcome</Reason>\n\
+             </Response>\n\
+             <CallID>57dab8b1-894c-409a-b240-bd8beae78896</CallID>\n\
+             <DeletionID>0190a0e0-0000-7000-8000-000000000001</DeletionID>\n\
+             </VerbaApi>\n"
+        );
+    }
+}

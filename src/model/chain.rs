@@ -1,0 +1,139 @@
+//! The audit chain: what a record's canonical bytes are, and how each holds on to the one before.
+//!
+//! Pure. Personal values are in the canonical bytes as a salted digest only, so that salt and value
+//! can be destroyed later and the chain still verifies.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+
+/// One decision, as it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct AuditEvent {
+    /// What was asked, in the legacy API's words, such as `DeleteCall`.
+    pub(crate) action: String,
+    /// `allowed` or `refused`.
+    pub(crate) decision: &'static str,
+    /// The outcome's or the reason's word.
+    pub(crate) result: &'static str,
+    pub(crate) tenant: Option<String>,
+    pub(crate) key_id: Option<String>,
+    pub(crate) call_id: Option<String>,
+    pub(crate) deletion_id: Option<String>,
+    /// The names of the known parameters that were sent.
+    pub(crate) parameters: Vec<&'static str>,
+}
+
+/// What of a decision says something about a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Personal {
+    pub(crate) peer: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) selector: Option<String>,
+    pub(crate) reason: Option<String>,
+}
+
+/// A record ready to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct ChainedRecord {
+    pub(crate) canonical: Vec<u8>,
+    pub(crate) personal: String,
+    pub(crate) digest: Vec<u8>,
+    pub(crate) link: Vec<u8>,
+}
+
+#[derive(Serialize)]
+struct Canonical<'a> {
+    position: i64,
+    at: String,
+    count: u64,
+    #[serde(flatten)]
+    event: &'a AuditEvent,
+    personal: String,
+}
+
+/// The record at `position`, bound to `previous`, the link of the record before it (empty for the
+/// first).
+///
+/// The digest is SHA-256 of the canonical bytes; the link is SHA-256 of the previous link and the
+/// digest.
+pub(crate) fn chained(
+    position: i64,
+    at: Timestamp,
+    count: u64,
+    event: &AuditEvent,
+    personal: &Personal,
+    salt: &[u8],
+    previous: &[u8],
+) -> ChainedRecord {
+    let personal = json(personal);
+    let hidden = digest(&SHA256, &[salt, personal.as_bytes()].concat());
+    let canonical = json(&Canonical {
+        position,
+        at: at.to_string(),
+        count,
+        event,
+        personal: hex(hidden.as_ref()),
+    })
+    .into_bytes();
+    let own = digest(&SHA256, &canonical);
+    let link = digest(&SHA256, &[previous, own.as_ref()].concat());
+    ChainedRecord {
+        canonical,
+        personal,
+        digest: own.as_ref().to_vec(),
+        link: link.as_ref().to_vec(),
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain structs of text and numbers are valid JSON")
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> AuditEvent {
+        AuditEvent {
+            action: "DeleteCall".to_owned(),
+            decision: "refused",
+            result: "not_found",
+            tenant: None,
+            key_id: None,
+            call_id: None,
+            deletion_id: None,
+            parameters: vec!["extension", "status"],
+        }
+    }
+
+    #[test]
+    fn the_canonical_bytes_hold_no_personal_value() {
+        let personal = Personal { peer: Some("192.0.2.7".to_owned()), ..Personal::default() };
+        let record = chained(1, Timestamp(0), 1, &event(), &personal, b"salt", b"");
+        let canonical = String::from_utf8(record.canonical).unwrap();
+        assert!(!canonical.contains("192.0.2.7"), "{canonical}");
+        assert!(record.personal.contains("192.0.2.7"));
+    }
+
+    #[test]
+    fn a_link_changes_with_the_record_and_with_all_before_it() {
+        let personal = Personal::default();
+        let link = |count, previous: &[u8]| {
+            chained(1, Timestamp(0), count, &event(), &personal, b"salt", previous).link
+        };
+        assert_eq!(link(1, b""), link(1, b""));
+        assert_ne!(link(1, b""), link(2, b""));
+        assert_ne!(link(1, b""), link(1, b"other"));
+    }
+}

@@ -1,0 +1,100 @@
+//! A deletion: its states, and how long it is remembered for a caller who repeats himself.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// An identical request within this time of one whose client went away joins it, because old HTTP
+/// stacks repeat a request silently.
+pub(crate) const REPEATED_BY_THE_STACK: Duration = Duration::from_secs(30);
+
+/// A selector that matches nothing any more means the deletion that the same key made by it within
+/// this time.
+pub(crate) const REPEATED_BY_THE_CALLER: Duration = Duration::from_mins(10);
+
+/// Where a deletion stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum DeletionState {
+    /// A second person has to agree.
+    PendingApproval,
+    /// Waits for a call that has not started.
+    Armed,
+    /// Recorded; tried until its deadline.
+    Open,
+    /// Graph has taken it.
+    Sent,
+    /// A notification or a look confirmed the end of the call.
+    Confirmed,
+    /// Graph no longer has the call, after an attempt of ours.
+    Gone,
+    /// Graph refused it for good.
+    Failed,
+    /// Its deadline passed.
+    Obsolete,
+    /// A hold came before it was sent.
+    Held,
+    /// Withdrawn before any attempt began.
+    Cancelled,
+    /// It may or may not have taken effect.
+    Unknown,
+}
+
+impl DeletionState {
+    const WORDS: [(Self, &'static str); 11] = [
+        (Self::PendingApproval, "pending_approval"),
+        (Self::Armed, "armed"),
+        (Self::Open, "open"),
+        (Self::Sent, "sent"),
+        (Self::Confirmed, "confirmed"),
+        (Self::Gone, "gone"),
+        (Self::Failed, "failed"),
+        (Self::Obsolete, "obsolete"),
+        (Self::Held, "held"),
+        (Self::Cancelled, "cancelled"),
+        (Self::Unknown, "unknown"),
+    ];
+
+    /// Its word in columns, answers and logs.
+    pub(crate) fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(state, _)| *state == self).map_or("", |(_, word)| word)
+    }
+
+    /// It is still to be sent.
+    pub(crate) const fn is_open(self) -> bool {
+        matches!(self, Self::Open)
+    }
+
+    /// Graph has ended the call because of it, as far as can be known.
+    pub(crate) const fn is_taken(self) -> bool {
+        matches!(self, Self::Sent | Self::Confirmed | Self::Gone)
+    }
+}
+
+impl fmt::Display for DeletionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that is none of the states.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "unknown state: expected one of pending_approval, armed, open, sent, confirmed, gone, \
+         failed, obsolete, held, cancelled, unknown"
+)]
+pub(crate) struct UnknownDeletionState;
+
+impl FromStr for DeletionState {
+    type Err = UnknownDeletionState;
+
+    fn from_str(word: &str) -> Result<Self, UnknownDeletionState> {
+        Self::WORDS
+            .iter()
+            .find(|(_, known)| *known == word)
+            .map(|(state, _)| *state)
+            .ok_or(UnknownDeletionState)
+    }
+}
+
+/// Why a deletion failed whose call Graph does not have, and that no attempt of ours ended.
+pub(crate) const NO_SUCH_CALL: &str = "Graph has no such call";

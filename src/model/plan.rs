@@ -1,0 +1,272 @@
+//! The decision: what a request for a deletion leads to, given what the store shows of it.
+//!
+//! Pure. The store implements [`View`] inside the transaction that also records the result, so what
+//! is decided here is still true when it is written. Nothing in here knows codes or markup.
+
+#[cfg(test)]
+mod tests;
+
+use crate::clock::Timestamp;
+use crate::id::{CallId, DeletionId};
+use crate::model::call::{Call, CallState};
+use crate::model::deletion::DeletionState;
+use crate::model::selector::StatusWord;
+
+/// What the decision depends on besides the view.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    /// The status words, when the parameter was sent.
+    pub(crate) status: Option<Vec<StatusWord>>,
+    /// Nothing is to be recorded.
+    pub(crate) dry_run: bool,
+    /// `legacy.on_ended = "success"`.
+    pub(crate) ended_is_success: bool,
+    /// The key may see the candidates of an ambiguous answer.
+    pub(crate) sees_candidates: bool,
+}
+
+/// What the store knows of the calls and deletions that a selector names.
+pub(crate) trait View {
+    /// Why the store could not be asked.
+    type Error;
+
+    /// The calls that the identifiers and this status word match.
+    fn matching(&mut self, word: Option<StatusWord>) -> Result<Matches, Self::Error>;
+
+    /// The last deletion by the same key and selector whose client went away before the answer,
+    /// within [`REPEATED_BY_THE_STACK`](crate::model::deletion::REPEATED_BY_THE_STACK).
+    fn abandoned(&mut self) -> Result<Option<Earlier>, Self::Error>;
+
+    /// The last deletion by the same key and selector, within
+    /// [`REPEATED_BY_THE_CALLER`](crate::model::deletion::REPEATED_BY_THE_CALLER).
+    fn earlier(&mut self) -> Result<Option<Earlier>, Self::Error>;
+
+    /// The deletion of this call that is open, or the one that Graph has taken.
+    fn deletion_of(&mut self, call: &Match) -> Result<Option<Earlier>, Self::Error>;
+
+    /// A hold stands on this call.
+    fn held(&mut self, call: &Match) -> Result<bool, Self::Error>;
+}
+
+/// The calls that match, the first [`Ambiguity::LISTED`] of them at least.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Matches {
+    /// How many there are; counting stops past [`Ambiguity::COUNTED`].
+    pub(crate) count: usize,
+    pub(crate) calls: Vec<Match>,
+}
+
+/// A call that matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Match {
+    /// The store's own number of it.
+    pub(crate) row: i64,
+    pub(crate) call: Call,
+    /// The other party's number, masked.
+    pub(crate) other_party: Option<String>,
+}
+
+/// A deletion that was recorded before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Earlier {
+    pub(crate) deletion_id: DeletionId,
+    pub(crate) call_id: CallId,
+    pub(crate) state: DeletionState,
+}
+
+/// What a request leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Record a deletion of this call and send the operation.
+    Admit { call: Match, operation: Operation },
+    /// A deletion of the same call is under way; this request shares its fate.
+    Join(Earlier),
+    /// Graph has taken an earlier deletion of ours.
+    AlreadyDeleted(Earlier),
+    /// The call is being ended by others; there is nothing to add.
+    Ending { call_id: CallId },
+    /// The call has ended, and that counts as success here.
+    AlreadyEnded { call_id: CallId },
+    /// A dry run of what would be admitted.
+    WouldSend { call_id: CallId, operation: Operation },
+    /// Nothing is done.
+    Refuse { refusal: Refusal, call_id: Option<CallId> },
+}
+
+/// Decides what the request for a deletion of the one call leads to.
+///
+/// # Errors
+///
+/// Those of the view; nothing was decided.
+pub(crate) fn decide<V: View>(question: &Question, view: &mut V) -> Result<Decision, V::Error> {
+    if let Some(earlier) = view.abandoned()?
+        && (earlier.state.is_open() || earlier.state.is_taken())
+    {
+        return Ok(Decision::Join(earlier));
+    }
+    let matches = first_matches(question, view)?;
+    match matches.calls.as_slice() {
+        [] => Ok(match view.earlier()? {
+            Some(earlier) if earlier.state.is_taken() => Decision::AlreadyDeleted(earlier),
+            Some(earlier) if earlier.state.is_open() => Decision::Join(earlier),
+            _ => Decision::Refuse { refusal: Refusal::NotFound, call_id: None },
+        }),
+        [one] if matches.count == 1 => decide_one(question, view, one),
+        several => {
+            let refusal = Refusal::Ambiguous(ambiguity(question, matches.count, several));
+            Ok(Decision::Refuse { refusal, call_id: None })
+        }
+    }
+}
+
+/// The first status word that matches any call decides which calls are meant.
+fn first_matches<V: View>(question: &Question, view: &mut V) -> Result<Matches, V::Error> {
+    let Some(words) = &question.status else { return view.matching(None) };
+    for word in words {
+        // No key can have the right to arm a deletion yet: the word is skipped.
+        if *word == StatusWord::Next {
+            continue;
+        }
+        let matches = view.matching(Some(*word))?;
+        if matches.count > 0 {
+            return Ok(matches);
+        }
+    }
+    Ok(Matches::default())
+}
+
+fn decide_one<V: View>(
+    question: &Question,
+    view: &mut V,
+    one: &Match,
+) -> Result<Decision, V::Error> {
+    // Neither of these adds an effect, so a hold that came later changes nothing about them; the
+    // sender looks for holds itself.
+    match view.deletion_of(one)? {
+        Some(earlier) if earlier.state.is_open() => return Ok(Decision::Join(earlier)),
+        Some(earlier) if earlier.state.is_taken() => return Ok(Decision::AlreadyDeleted(earlier)),
+        _ => {}
+    }
+    let call_id = one.call.call_id.clone();
+    if view.held(one)? {
+        return Ok(Decision::Refuse { refusal: Refusal::Policy, call_id: Some(call_id) });
+    }
+    if one.call.ended_at.is_some() {
+        if question.ended_is_success {
+            return Ok(Decision::AlreadyEnded { call_id });
+        }
+    } else if one.call.state == CallState::Terminating {
+        return Ok(Decision::Ending { call_id });
+    }
+    let operation = Operation::HangUp;
+    Ok(if question.dry_run {
+        Decision::WouldSend { call_id, operation }
+    } else {
+        Decision::Admit { call: one.clone(), operation }
+    })
+}
+
+fn ambiguity(question: &Question, count: usize, calls: &[Match]) -> Ambiguity {
+    let running = calls.iter().filter(|one| one.call.ended_at.is_none()).count();
+    let status_would_decide = question.status.is_none()
+        && count == calls.len()
+        && (running == 1 || calls.len() - running == 1);
+    let candidates = if question.sees_candidates { calls } else { &[] };
+    Ambiguity {
+        count,
+        decided_by: if status_would_decide { "status" } else { "callID" },
+        candidates: candidates
+            .iter()
+            .take(Ambiguity::LISTED)
+            .map(|one| Candidate {
+                call_id: one.call.call_id.clone(),
+                state: one.call.state,
+                started_at: one.call.started_at,
+                other_party: one.other_party.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// What is asked of Graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// `hang-up`
+    HangUp,
+    /// `reject`
+    Reject,
+    /// `remove-participant`
+    RemoveParticipant,
+    /// `invite`
+    Invite,
+}
+
+impl Operation {
+    const ALL: [Self; 4] = [Self::HangUp, Self::Reject, Self::RemoveParticipant, Self::Invite];
+
+    /// Reads its word back.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|operation| operation.as_str() == word)
+    }
+
+    /// Its word in answers, columns and logs.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::HangUp => "hang-up",
+            Self::Reject => "reject",
+            Self::RemoveParticipant => "remove-participant",
+            Self::Invite => "invite",
+        }
+    }
+}
+
+/// Why nothing is deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No call matches.
+    NotFound,
+    /// The call has ended; Graph said so.
+    Ended,
+    /// Several calls match.
+    Ambiguous(Ambiguity),
+    /// A hold or another rule forbids it.
+    Policy,
+    /// The key lacks the right; which one, in our words.
+    NotPermitted(&'static str),
+    /// Graph refused for good.
+    RefusedByGraph,
+    /// It may or may not have been done.
+    UnknownOutcome,
+    /// Graph has not answered in time, and nothing will be sent.
+    Withdrawn,
+    /// A browser or scanner asked ahead of its user.
+    Prefetch,
+}
+
+/// Several calls match a selector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ambiguity {
+    /// How many match; counting stops at [`Ambiguity::COUNTED`].
+    pub(crate) count: usize,
+    /// The parameter that would decide, such as `status` or `callID`.
+    pub(crate) decided_by: &'static str,
+    /// The first ten, when the key may see them.
+    pub(crate) candidates: Vec<Candidate>,
+}
+
+impl Ambiguity {
+    /// More matches than this are not told apart.
+    pub(crate) const COUNTED: usize = 100;
+    /// More candidates than this are not listed.
+    pub(crate) const LISTED: usize = 10;
+}
+
+/// One of several calls that match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) call_id: CallId,
+    pub(crate) state: CallState,
+    pub(crate) started_at: Option<Timestamp>,
+    /// Masked to its last three digits.
+    pub(crate) other_party: Option<String>,
+}

@@ -1,0 +1,67 @@
+//! What an API key may do.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// One right of a key: an action by its name, or a permission within actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Right {
+    /// `DeleteCall`
+    DeleteCall,
+    /// `GetCallID`
+    GetCallId,
+    /// `GetCallInformation`
+    GetCallInformation,
+    /// `GetDeletion`
+    GetDeletion,
+    /// Candidates are listed when an identifier is ambiguous.
+    SeeCandidates,
+    /// Refusals by a legal hold name the hold.
+    SeeHolds,
+}
+
+impl Right {
+    const NAMES: [(Self, &'static str); 6] = [
+        (Self::DeleteCall, "DeleteCall"),
+        (Self::GetCallId, "GetCallID"),
+        (Self::GetCallInformation, "GetCallInformation"),
+        (Self::GetDeletion, "GetDeletion"),
+        (Self::SeeCandidates, "see-candidates"),
+        (Self::SeeHolds, "see-holds"),
+    ];
+
+    /// What a key gets when nothing is said.
+    pub(crate) const DEFAULT: [Self; 4] =
+        [Self::DeleteCall, Self::GetCallId, Self::GetCallInformation, Self::GetDeletion];
+
+    /// Its name on the command line and in the database.
+    pub(crate) fn as_str(self) -> &'static str {
+        Self::NAMES.iter().find(|(right, _)| *right == self).map_or("", |(_, name)| name)
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A name that is no right, or none yet.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "unknown right: expected one of DeleteCall, GetCallID, GetCallInformation, GetDeletion, \
+         see-candidates, see-holds"
+)]
+pub(crate) struct UnknownRight;
+
+impl FromStr for Right {
+    type Err = UnknownRight;
+
+    fn from_str(name: &str) -> Result<Self, UnknownRight> {
+        Self::NAMES
+            .iter()
+            .find(|(_, known)| known.eq_ignore_ascii_case(name))
+            .map(|(right, _)| *right)
+            .ok_or(UnknownRight)
+    }
+}

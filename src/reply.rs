@@ -1,0 +1,55 @@
+//! What a feature answers: plain data, turned into an HTTP response in `http/respond.rs` only.
+
+use bytes::Bytes;
+
+/// An answer before it is an HTTP response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reply {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// What the body is.
+    pub(crate) content_type: ContentType,
+    /// The body, whole.
+    pub(crate) body: Bytes,
+    /// Headers beyond those every answer carries.
+    pub(crate) headers: Vec<(&'static str, String)>,
+}
+
+/// The media types that we answer in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ContentType {
+    /// `text/xml; charset=UTF-8`
+    Xml,
+    /// `application/json; charset=UTF-8`
+    Json,
+    /// `text/html; charset=UTF-8`
+    Html,
+    /// `text/plain; charset=UTF-8`
+    Text,
+}
+
+impl ContentType {
+    /// The header's value.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Xml => "text/xml; charset=UTF-8",
+            Self::Json => "application/json; charset=UTF-8",
+            Self::Html => "text/html; charset=UTF-8",
+            Self::Text => "text/plain; charset=UTF-8",
+        }
+    }
+}
+
+impl Reply {
+    /// An answer with the usual headers.
+    pub(crate) fn new(status: u16, content_type: ContentType, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type, body: body.into(), headers: Vec::new() }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}

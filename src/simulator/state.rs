@@ -1,0 +1,194 @@
+//! What the simulator knows, and how it decides about one request.
+//!
+//! A request is recorded, matched with the faults and carried out under one lock, so that
+//! `/sim/requests` tells the order in which things happened. Nothing here waits.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::{Request, StatusCode};
+use percent_encoding::percent_decode_str;
+use uuid::Uuid;
+
+use super::answer::{Answer, Exchange};
+use super::calls::Calls;
+use super::communications;
+use super::faults::{Act, Faults};
+use super::login::{self, Login};
+use super::requests::{Requests, Ticket};
+use crate::clock::Clock;
+
+/// Everything that outlives a request.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) clock: Clock,
+    pub(super) calls: Calls,
+    pub(super) requests: Requests,
+    pub(super) faults: Faults,
+}
+
+/// What happens to one request of the Graph or login side.
+#[derive(Debug)]
+pub(super) struct Decision {
+    /// The record to complete once the answer is given.
+    pub(super) ticket: Ticket,
+    /// How long the answer is held back.
+    pub(super) delay: Duration,
+    pub(super) answer: Result<Answer, Reset>,
+}
+
+/// The connection is to be reset instead of answered.
+#[derive(Debug)]
+pub(super) struct Reset;
+
+impl State {
+    /// No calls, no faults, nothing received.
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            calls: Calls::default(),
+            requests: Requests::default(),
+            faults: Faults::default(),
+        }
+    }
+
+    /// Records `request`, lets a fault strike, and otherwise carries it out.
+    pub(super) fn receive(&mut self, request: &Request<Bytes>) -> Decision {
+        let exchange = Exchange::new(request.headers(), self.clock.now());
+        let ticket = self.requests.record(request, exchange.at);
+        let path = request.uri().path();
+        let side = Side::of(path);
+        let Some(strike) = self.faults.strike(request.method(), path, random_fraction) else {
+            let answer = Ok(self.carry_out(&side, request, &exchange));
+            return Decision { ticket, delay: Duration::ZERO, answer };
+        };
+        let answer = match strike.act {
+            Act::Pass => Ok(self.carry_out(&side, request, &exchange)),
+            Act::Answer(fault) => {
+                let usual = side.usual(fault.status, &exchange);
+                Ok(fault.put_on(usual))
+            }
+            Act::ResetBefore => Err(Reset),
+            Act::ResetAfter => {
+                self.carry_out(&side, request, &exchange);
+                Err(Reset)
+            }
+        };
+        Decision { ticket, delay: strike.delay, answer }
+    }
+
+    /// Records a request whose body was too large to be read, and refuses it.
+    pub(super) fn refuse_too_large(&mut self, head: &Request<Bytes>) -> Answer {
+        let exchange = Exchange::new(head.headers(), self.clock.now());
+        let ticket = self.requests.record(head, exchange.at);
+        self.requests.answered(ticket, StatusCode::PAYLOAD_TOO_LARGE);
+        Side::of(head.uri().path()).usual(StatusCode::PAYLOAD_TOO_LARGE, &exchange)
+    }
+
+    fn carry_out(&mut self, side: &Side, request: &Request<Bytes>, exchange: &Exchange) -> Answer {
+        match side {
+            Side::Login(login) => login::answer(login, request, exchange),
+            Side::Graph(path) => communications::answer(&mut self.calls, path, request, exchange),
+        }
+    }
+}
+
+/// Who answers a path that is not the control API's.
+enum Side {
+    Login(Login),
+    /// The decoded segments of the path.
+    Graph(Vec<String>),
+}
+
+impl Side {
+    fn of(path: &str) -> Self {
+        let segments = segments(path);
+        match Login::of(&segments) {
+            Some(login) => Self::Login(login),
+            None => Self::Graph(segments),
+        }
+    }
+
+    /// What this side answers with `status` when there is nothing more to say.
+    fn usual(&self, status: StatusCode, exchange: &Exchange) -> Answer {
+        match self {
+            Self::Login(_) => login::usual(status, exchange),
+            Self::Graph(_) => communications::usual(status, exchange),
+        }
+    }
+}
+
+/// The segments of a raw path, each decoded by itself: an encoded slash separates nothing.
+pub(super) fn segments(path: &str) -> Vec<String> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    path.split('/').map(|raw| percent_decode_str(raw).decode_utf8_lossy().into_owned()).collect()
+}
+
+/// A fresh random number of at least 0 and less than 1.
+fn random_fraction() -> f64 {
+    f64::from(Uuid::new_v4().as_fields().0) / (f64::from(u32::MAX) + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::calls::{CallState, NewCall};
+    use super::super::faults::Fault;
+    use super::super::fields::Fields;
+    use super::*;
+    use crate::clock::Timestamp;
+
+    fn state_with_a_call() -> State {
+        let mut state = State::new(Clock::manual(Timestamp(0)));
+        let call = json!({"id": "a", "source": "+4930123", "targets": ["8856"]});
+        let new = NewCall::read(Fields::read(call.to_string().as_bytes()).unwrap()).unwrap();
+        state.calls.add(new, Timestamp(0)).unwrap();
+        state
+    }
+
+    fn delete(state: &mut State, fault: &serde_json::Value) -> Decision {
+        let fault = Fault::read(Fields::read(fault.to_string().as_bytes()).unwrap()).unwrap();
+        state.faults.add(fault);
+        let request = Request::delete("/v1.0/communications/calls/a")
+            .header("authorization", "Bearer any")
+            .body(Bytes::new())
+            .unwrap();
+        state.receive(&request)
+    }
+
+    #[test]
+    fn a_reset_before_the_effect_leaves_the_call_and_one_after_it_ends_the_call() {
+        let mut state = state_with_a_call();
+        let decision = delete(&mut state, &json!({"reset": "before", "times": 1}));
+        assert!(decision.answer.is_err());
+        assert_eq!(state.calls.get("a").unwrap().state, CallState::Established);
+
+        let decision = delete(&mut state, &json!({"reset": "after", "times": 1}));
+        assert!(decision.answer.is_err());
+        assert_eq!(state.calls.get("a").unwrap().state, CallState::Terminated);
+    }
+
+    #[test]
+    fn a_delay_alone_holds_back_the_answer_and_not_the_effect() {
+        let mut state = state_with_a_call();
+        let decision = delete(&mut state, &json!({"delayMs": 1500}));
+        assert_eq!(decision.delay, Duration::from_millis(1500));
+        assert_eq!(decision.answer.unwrap().status, StatusCode::NO_CONTENT);
+        assert_eq!(state.calls.get("a").unwrap().state, CallState::Terminated);
+    }
+
+    #[test]
+    fn a_status_takes_the_place_of_the_effect() {
+        let mut state = state_with_a_call();
+        let decision = delete(&mut state, &json!({"status": 204}));
+        assert_eq!(decision.answer.unwrap().status, StatusCode::NO_CONTENT);
+        assert_eq!(state.calls.get("a").unwrap().state, CallState::Established);
+    }
+
+    #[test]
+    fn an_encoded_slash_separates_no_segments() {
+        assert_eq!(segments("/a/id%20with%2Fodd%3Fchars"), ["a", "id with/odd?chars"]);
+        assert_eq!(segments("/"), [""]);
+    }
+}

@@ -1,0 +1,299 @@
+//! The store: a closed set of databases, and operations that are sentences of our domain.
+//!
+//! A transaction is inside one operation, never across two. Every operation is all or nothing, and
+//! what it reports as done is on disk. Nothing in here knows a legacy code.
+
+pub(crate) mod admission;
+#[cfg(test)]
+mod contract;
+pub(crate) mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub(crate) mod pepper;
+pub(crate) mod records;
+pub(crate) mod schema;
+pub(crate) mod sqlite;
+
+use std::path::Path;
+
+use self::admission::{Admission, Ask, AttemptEnd, Lease, Leased, Settled};
+use self::error::{OpenError, StoreError};
+use self::pepper::{Digest, Pepper};
+use self::records::{
+    AccessSnapshot, CallDetails, CallRow, DeletionDetails, DeletionRow, ImportReport, ImportedCall,
+    NewKey, NewSession,
+};
+use self::sqlite::{Missing, Sqlite};
+use crate::clock::Timestamp;
+use crate::id::{CallId, DeletionId, KeyId, ProcessId, SessionId, TenantId};
+use crate::model::chain::{AuditEvent, Personal};
+use crate::model::key::{ApiKey, Session};
+
+/// The open store.
+#[derive(Clone, Debug)]
+pub(crate) enum Store {
+    /// One SQLite file.
+    Sqlite(Sqlite),
+}
+
+/// A refusal to be recorded in the audit chain, with how many alike it stands for.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused {
+    pub(crate) at: Timestamp,
+    pub(crate) count: u64,
+    pub(crate) event: AuditEvent,
+    pub(crate) personal: Personal,
+}
+
+/// What was due.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Due {
+    /// To be sent now, by whoever asked.
+    pub(crate) leased: Vec<Leased>,
+    /// Ended without being sent now: past the deadline, or held.
+    pub(crate) over: Vec<Settled>,
+    /// When the next step is due, leases that may lapse included.
+    pub(crate) next: Option<Timestamp>,
+}
+
+/// Where a deletion stands whose caller is about to be answered with an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// No attempt had begun, and none ever will.
+    Withdrawn(Settled),
+    /// An attempt has begun.
+    Begun,
+    /// It was over already.
+    Settled(Settled),
+}
+
+impl Store {
+    /// Opens the SQLite database at `path` and the pepper its hashes were made with.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; a database that existed is as it was.
+    pub(crate) fn open_sqlite(
+        path: &Path,
+        pepper_file: &Path,
+        missing: Missing,
+    ) -> Result<(Self, Pepper), OpenError> {
+        let (sqlite, pepper) = Sqlite::open(path, pepper_file, missing)?;
+        Ok((Self::Sqlite(sqlite), pepper))
+    }
+
+    /// Makes `process` the one that serves: every older lease is void, its step due at once, and
+    /// what its callers were still waiting for counts as abandoned. Gives the number of such steps.
+    pub(crate) async fn take_over(
+        &self,
+        process: ProcessId,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.take_over(process, now).await,
+        }
+    }
+
+    /// Decides a request for a deletion and records what was decided, in one transaction.
+    ///
+    /// `committed` runs on the store's own thread after the commit and before the answer, whether
+    /// or not anybody still waits, so what was leased is never lost with its caller. Who is gone
+    /// before it is decided gets nothing recorded.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was decided, nothing recorded, nothing will be sent.
+    pub(crate) async fn admit(
+        &self,
+        ask: Ask,
+        committed: impl FnOnce(&Admission) + Send + 'static,
+    ) -> Result<Admission, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.admit(ask, committed).await,
+        }
+    }
+
+    /// Leases up to `limit` steps that are due at `now`, each with its attempt on disk as started;
+    /// nobody else gets them before the lease ends. Ends those past their deadline and those that a
+    /// hold now covers.
+    pub(crate) async fn lease_due(
+        &self,
+        now: Timestamp,
+        lease: Lease,
+        limit: usize,
+    ) -> Result<Due, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.lease_due(now, lease, limit).await,
+        }
+    }
+
+    /// Writes how an attempt ended and what follows. Gives the deletion when it is over with that;
+    /// nothing follows when the lease is no longer the step's.
+    pub(crate) async fn settle(
+        &self,
+        leased: Leased,
+        end: AttemptEnd,
+    ) -> Result<Option<Settled>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.settle(leased, end).await,
+        }
+    }
+
+    /// Makes a leased step due again that was not sent, because its lease had grown too short.
+    pub(crate) async fn give_back(&self, leased: Leased, now: Timestamp) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.give_back(leased, now).await,
+        }
+    }
+
+    /// Cancels a deletion of which no attempt has begun; says where it stands otherwise.
+    pub(crate) async fn withdraw(
+        &self,
+        deletion: DeletionId,
+        now: Timestamp,
+    ) -> Result<Standing, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.withdraw(deletion, now).await,
+        }
+    }
+
+    /// Queues the note that a deletion's client went away before the answer.
+    pub(crate) fn abandon(&self, deletion: DeletionId, now: Timestamp) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.abandon(deletion, now),
+        }
+    }
+
+    /// Appends refusals to the audit chain.
+    pub(crate) async fn record_refusals(&self, refusals: Vec<Refused>) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.record_refusals(refusals).await,
+        }
+    }
+
+    /// All keys, and the generation they are valid with.
+    pub(crate) async fn access_snapshot(&self) -> Result<AccessSnapshot, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.access_snapshot().await,
+        }
+    }
+
+    /// The generation of keys, users and sessions.
+    pub(crate) async fn access_generation(&self) -> Result<i64, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.access_generation().await,
+        }
+    }
+
+    /// The session that was opened with the token of this hash.
+    pub(crate) async fn session(&self, hash: Digest) -> Result<Option<Session>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.session(hash).await,
+        }
+    }
+
+    /// Writes a key, and its tenant when that is new.
+    pub(crate) async fn create_key(&self, key: NewKey) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.create_key(key).await,
+        }
+    }
+
+    /// All keys with when they were last used, the newest last.
+    pub(crate) async fn keys(&self) -> Result<Vec<std::sync::Arc<ApiKey>>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => Ok(sqlite.access_snapshot().await?.into_keys()),
+        }
+    }
+
+    /// Revokes a key; gives false when there is none of that id that was not revoked before.
+    pub(crate) async fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.revoke_key(id, now).await,
+        }
+    }
+
+    /// Writes a session of a key; gives none when there is no such key or it is not valid.
+    pub(crate) async fn create_session(
+        &self,
+        session: NewSession,
+    ) -> Result<Option<SessionId>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.create_session(session).await,
+        }
+    }
+
+    /// Merges calls into the registry, forward only, all or none of them.
+    pub(crate) async fn import_calls(
+        &self,
+        calls: Vec<ImportedCall>,
+        now: Timestamp,
+    ) -> Result<ImportReport, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.import_calls(calls, now).await,
+        }
+    }
+
+    /// The positions of those whose call id belongs to another Graph call already.
+    pub(crate) async fn import_conflicts(
+        &self,
+        calls: Vec<ImportedCall>,
+    ) -> Result<Vec<usize>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.import_conflicts(calls).await,
+        }
+    }
+
+    /// Up to `limit` calls, the newest first.
+    pub(crate) async fn calls(
+        &self,
+        limit: usize,
+        ongoing: bool,
+    ) -> Result<Vec<CallRow>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.calls(limit, ongoing).await,
+        }
+    }
+
+    /// All calls of this id, ours or Graph's, in whatever tenant.
+    pub(crate) async fn call(&self, id: CallId) -> Result<Vec<CallDetails>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.call(id).await,
+        }
+    }
+
+    /// Up to `limit` deletions, the newest first.
+    pub(crate) async fn deletions(
+        &self,
+        limit: usize,
+        state: Option<crate::model::deletion::DeletionState>,
+    ) -> Result<Vec<DeletionRow>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.deletions(limit, state).await,
+        }
+    }
+
+    /// A deletion with its steps and attempts.
+    pub(crate) async fn deletion(
+        &self,
+        id: DeletionId,
+    ) -> Result<Option<DeletionDetails>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.deletion(id).await,
+        }
+    }
+
+    /// The store's number of a tenant, made when it is new.
+    pub(crate) async fn tenant(&self, id: TenantId, now: Timestamp) -> Result<i64, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.tenant(id, now).await,
+        }
+    }
+
+    /// The store's number of a tenant that is known.
+    pub(crate) async fn find_tenant(&self, id: TenantId) -> Result<Option<i64>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.find_tenant(id).await,
+        }
+    }
+}

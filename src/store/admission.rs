@@ -1,0 +1,184 @@
+//! What is asked of the store when a deletion is requested, and what comes of it.
+
+use std::time::Duration;
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use crate::clock::Timestamp;
+use crate::config::legacy::{CallField, Mapping};
+use crate::id::{CallId, DeletionId, GraphCallId, ProcessId, TenantId};
+use crate::model::chain::{AuditEvent, Personal};
+use crate::model::deletion::DeletionState;
+use crate::model::number::NumberingPlan;
+use crate::model::plan::{Decision, Operation, Question};
+use crate::model::selector::Selector;
+
+/// A request for a deletion, ready to be decided and recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    /// The access generation that the caller was checked against.
+    pub(crate) generation: i64,
+    pub(crate) key_row: i64,
+    pub(crate) session_row: Option<i64>,
+    pub(crate) selection: Selection,
+    pub(crate) question: Question,
+    pub(crate) peer: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) now: Timestamp,
+    pub(crate) deadline: Timestamp,
+    /// The first attempt begins with the record when there is room to send it at once.
+    pub(crate) lease: Option<Lease>,
+    pub(crate) audit: AuditEvent,
+    pub(crate) personal: Personal,
+}
+
+/// A selector in the form the store compares.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    pub(crate) tenant_row: i64,
+    pub(crate) selector: Selector,
+    /// Every spelling of the number that counts as equal.
+    pub(crate) numbers: Vec<String>,
+    pub(crate) mapping: Mapping,
+    pub(crate) match_roster: bool,
+    /// One text for equal selectors.
+    pub(crate) canonical: String,
+    /// The first half of its SHA-256.
+    pub(crate) hash: [u8; 16],
+}
+
+impl Selection {
+    /// Prepares `selector` for the calls of one tenant.
+    pub(crate) fn new(
+        tenant_row: i64,
+        selector: Selector,
+        numbering: &NumberingPlan,
+        mapping: &Mapping,
+        match_roster: bool,
+    ) -> Self {
+        let numbers = selector
+            .extension
+            .as_ref()
+            .map(|number| numbering.alternatives(number))
+            .unwrap_or_default();
+        let canonical = selector.canonical();
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&digest(&SHA256, canonical.as_bytes()).as_ref()[..16]);
+        Self {
+            tenant_row,
+            selector,
+            numbers,
+            mapping: mapping.clone(),
+            match_roster,
+            canonical,
+            hash,
+        }
+    }
+}
+
+impl CallField {
+    /// The column of `calls` that holds it.
+    pub(super) const fn column(self) -> &'static str {
+        match self {
+            Self::GraphCallId => "graph_id",
+            Self::CallChainId => "chain_id",
+            Self::ThreadId => "thread_id",
+            Self::JoinMeetingId => "join_meeting_id",
+        }
+    }
+}
+
+/// The right to send, until a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lease {
+    pub(crate) owner: ProcessId,
+    pub(crate) until: Timestamp,
+}
+
+impl Lease {
+    /// One that lasts `length` from `now`.
+    pub(crate) fn starting(owner: ProcessId, now: Timestamp, length: Duration) -> Self {
+        Self { owner, until: now + length }
+    }
+}
+
+/// What came of an [`Ask`].
+#[derive(Clone, Debug)]
+pub(crate) enum Admission {
+    /// Key, session or user changed since the caller was checked: check again and ask again.
+    AccessChanged,
+    /// It was decided, and recorded when the decision is to admit.
+    Decided(Box<Decided>),
+}
+
+/// A decision, and what was written with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Decided {
+    pub(crate) decision: Decision,
+    /// The deletion that was recorded now.
+    pub(crate) recorded: Option<DeletionId>,
+    /// Its first attempt, when it was leased with the record.
+    pub(crate) leased: Option<Leased>,
+}
+
+/// A step that this process may send now, its attempt on disk as started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Leased {
+    pub(crate) step: StepRef,
+    /// The lease's number; with an older one nothing can be settled.
+    pub(crate) fence: i64,
+    /// The number of this attempt, from 1.
+    pub(crate) attempt: i64,
+    pub(crate) deletion_id: DeletionId,
+    pub(crate) tenant: TenantId,
+    pub(crate) call_id: CallId,
+    pub(crate) graph_id: GraphCallId,
+    pub(crate) operation: Operation,
+    /// An earlier attempt may have taken effect.
+    pub(crate) earlier_effect_possible: bool,
+    pub(crate) deadline: Timestamp,
+}
+
+/// A step in the store's own numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct StepRef {
+    pub(crate) deletion: i64,
+    pub(crate) position: i64,
+}
+
+/// How an attempt ended, as it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct AttemptEnd {
+    pub(crate) answered_at: Timestamp,
+    pub(crate) status: Option<u16>,
+    pub(crate) error: Option<String>,
+    pub(crate) request_id: Option<String>,
+    pub(crate) client_request_id: Option<String>,
+    pub(crate) date: Option<String>,
+    pub(crate) diagnostic: Option<String>,
+    pub(crate) effect_possible: bool,
+    pub(crate) next: Next,
+}
+
+/// What follows an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The step is over.
+    Over {
+        state: DeletionState,
+        /// Why it ended without success, in our words.
+        failure: Option<String>,
+        /// Graph says that it has no such call.
+        call_is_gone: bool,
+    },
+    /// It is tried again then.
+    At(Timestamp),
+}
+
+/// A deletion that is over, for those who wait for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) deletion_id: DeletionId,
+    pub(crate) state: DeletionState,
+    pub(crate) failure: Option<String>,
+}

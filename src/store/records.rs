@@ -1,0 +1,196 @@
+//! What goes into the store and comes out of it besides the journal's own business.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::pepper::Digest;
+use crate::clock::Timestamp;
+use crate::id::{CallId, DeletionId, GraphCallId, KeyId, SessionId, TenantId};
+use crate::model::call::CallState;
+use crate::model::deletion::DeletionState;
+use crate::model::key::ApiKey;
+use crate::model::rights::Right;
+
+/// All keys at one generation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AccessSnapshot {
+    pub(crate) generation: i64,
+    pub(crate) keys: HashMap<Digest, Arc<ApiKey>>,
+}
+
+impl AccessSnapshot {
+    /// The keys, in the order they were made.
+    pub(crate) fn into_keys(self) -> Vec<Arc<ApiKey>> {
+        let mut keys: Vec<_> = self.keys.into_values().collect();
+        keys.sort_by_key(|key| key.row);
+        keys
+    }
+}
+
+/// A key to be written; its secret is not in here.
+#[derive(Clone, Debug)]
+pub(crate) struct NewKey {
+    pub(crate) id: KeyId,
+    pub(crate) tenant: TenantId,
+    pub(crate) name: String,
+    /// The fingerprint of the pepper that `hash` was made with.
+    pub(crate) pepper: String,
+    pub(crate) hash: Digest,
+    pub(crate) requires_token: bool,
+    pub(crate) rights: Vec<Right>,
+    pub(crate) peers: Vec<ipnet::IpNet>,
+    pub(crate) post_only: bool,
+    pub(crate) reason_required: bool,
+    pub(crate) created_at: Timestamp,
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+/// A session to be written; its token is not in here.
+#[derive(Clone, Debug)]
+pub(crate) struct NewSession {
+    pub(crate) id: SessionId,
+    pub(crate) key: KeyId,
+    pub(crate) pepper: String,
+    pub(crate) hash: Digest,
+    pub(crate) created_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+}
+
+/// A call as an import describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ImportedCall {
+    /// The store's number of its tenant.
+    pub(crate) tenant_row: i64,
+    pub(crate) call_id: Option<CallId>,
+    pub(crate) graph_id: GraphCallId,
+    pub(crate) platform_call_id: Option<String>,
+    pub(crate) native_id: Option<String>,
+    pub(crate) meeting_id: Option<String>,
+    pub(crate) direction: Option<Direction>,
+    pub(crate) state: CallState,
+    pub(crate) parties: Vec<Party>,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) subject: Option<String>,
+}
+
+/// Who called whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Somebody called the bot.
+    Incoming,
+    /// The bot called somebody.
+    Outgoing,
+}
+
+impl Direction {
+    /// Graph's word.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Incoming => "incoming",
+            Self::Outgoing => "outgoing",
+        }
+    }
+}
+
+/// One who called or was called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Party {
+    /// `source`, `target` or `dialled`.
+    pub(crate) role: &'static str,
+    /// `number`, `user`, `address` or `application`.
+    pub(crate) kind: &'static str,
+    pub(crate) raw: String,
+    pub(crate) normalised: String,
+}
+
+/// What an import did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ImportReport {
+    pub(crate) added: usize,
+    pub(crate) merged: usize,
+}
+
+/// A call in a list.
+#[derive(Clone, Debug)]
+pub(crate) struct CallRow {
+    pub(crate) call_id: String,
+    pub(crate) graph_id: String,
+    pub(crate) tenant: String,
+    pub(crate) state: String,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) source: Option<String>,
+    pub(crate) targets: Vec<String>,
+    /// The deletion that Graph has taken.
+    pub(crate) deletion_id: Option<String>,
+}
+
+/// A call with all that is known of it.
+#[derive(Clone, Debug)]
+pub(crate) struct CallDetails {
+    pub(crate) row: CallRow,
+    pub(crate) direction: Option<String>,
+    pub(crate) chain_id: Option<String>,
+    pub(crate) thread_id: Option<String>,
+    pub(crate) join_meeting_id: Option<String>,
+    pub(crate) platform_call_id: Option<String>,
+    pub(crate) native_id: Option<String>,
+    pub(crate) meeting_id: Option<String>,
+    pub(crate) subject: Option<String>,
+    pub(crate) first_seen_at: Timestamp,
+    pub(crate) answered_at: Option<Timestamp>,
+}
+
+/// A deletion in a list.
+#[derive(Clone, Debug)]
+pub(crate) struct DeletionRow {
+    /// The store's own number of it.
+    pub(crate) row: i64,
+    pub(crate) deletion_id: DeletionId,
+    pub(crate) state: DeletionState,
+    pub(crate) call_id: Option<String>,
+    pub(crate) graph_call_id: Option<String>,
+    pub(crate) tenant: String,
+    pub(crate) key_id: Option<String>,
+    pub(crate) kind: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) settled_at: Option<Timestamp>,
+    pub(crate) deadline_at: Timestamp,
+    pub(crate) failure: Option<String>,
+}
+
+/// A deletion with its steps.
+#[derive(Clone, Debug)]
+pub(crate) struct DeletionDetails {
+    pub(crate) row: DeletionRow,
+    pub(crate) peer: Option<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) scope: String,
+    pub(crate) abandoned_at: Option<Timestamp>,
+    pub(crate) steps: Vec<StepDetails>,
+}
+
+/// One Graph operation of a deletion.
+#[derive(Clone, Debug)]
+pub(crate) struct StepDetails {
+    pub(crate) position: i64,
+    pub(crate) operation: String,
+    pub(crate) target: Option<String>,
+    pub(crate) state: String,
+    pub(crate) next_attempt_at: Option<Timestamp>,
+    pub(crate) attempts: Vec<AttemptDetails>,
+}
+
+/// One request to Graph.
+#[derive(Clone, Debug)]
+pub(crate) struct AttemptDetails {
+    pub(crate) number: i64,
+    pub(crate) started_at: Timestamp,
+    pub(crate) answered_at: Option<Timestamp>,
+    pub(crate) status: Option<u16>,
+    pub(crate) error: Option<String>,
+    pub(crate) request_id: Option<String>,
+    pub(crate) client_request_id: Option<String>,
+    pub(crate) effect_possible: bool,
+}

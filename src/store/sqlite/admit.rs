@@ -1,0 +1,252 @@
+//! Resolves and records a deletion in one transaction.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Sqlite, audit, resolve};
+use crate::clock::Timestamp;
+use crate::id::{CallId, DeletionId, TenantId};
+use crate::model::deletion::{REPEATED_BY_THE_CALLER, REPEATED_BY_THE_STACK};
+use crate::model::plan::{Decision, Earlier, Match, Matches, Operation, View, decide};
+use crate::model::selector::StatusWord;
+use crate::store::admission::{Admission, Ask, Decided, Leased, Selection, StepRef};
+use crate::store::error::StoreError;
+
+/// The kind of a deletion that was asked for by `DeleteCall`.
+const DELETE_CALL: &str = "DeleteCall";
+
+impl Sqlite {
+    /// See [`crate::store::Store::admit`].
+    pub(crate) async fn admit(
+        &self,
+        ask: Ask,
+        committed: impl FnOnce(&Admission) + Send + 'static,
+    ) -> Result<Admission, StoreError> {
+        self.write_with(move |connection| admit(connection, &ask), committed).await
+    }
+}
+
+pub(super) fn admit(connection: &Connection, ask: &Ask) -> Result<Admission, StoreError> {
+    let generation: i64 = connection
+        .prepare_cached("SELECT generation FROM access_generation")?
+        .query_row((), |row| row.get(0))?;
+    if generation != ask.generation {
+        return Ok(Admission::AccessChanged);
+    }
+    let decision = decide(&ask.question, &mut Transaction { connection, ask })?;
+    let mut decided = Decided { decision, recorded: None, leased: None };
+    if let Decision::Admit { call, operation } = &decided.decision {
+        let deletion_id = DeletionId::sortable();
+        decided.leased = record(connection, ask, call, *operation, deletion_id)?;
+        decided.recorded = Some(deletion_id);
+    }
+    write_down(connection, ask, &decided)?;
+    Ok(Admission::Decided(Box::new(decided)))
+}
+
+/// Writes deletion, step and, with a lease, the first attempt.
+fn record(
+    connection: &Connection,
+    ask: &Ask,
+    call: &Match,
+    operation: Operation,
+    deletion_id: DeletionId,
+) -> Result<Option<Leased>, StoreError> {
+    let selection = &ask.selection;
+    connection
+        .prepare_cached(
+            "INSERT INTO deletions (deletion_id, tenant, kind, key, session, peer, selector, \
+             selector_hash, scope, reason, call, state, created_at, deadline_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'leg', ?9, ?10, 'open', ?11, ?12)",
+        )?
+        .execute(params![
+            deletion_id.to_string(),
+            selection.tenant_row,
+            DELETE_CALL,
+            ask.key_row,
+            ask.session_row,
+            ask.peer,
+            selection.canonical,
+            selection.hash,
+            ask.reason,
+            call.row,
+            ask.now.0,
+            ask.deadline.0
+        ])?;
+    let step = StepRef { deletion: connection.last_insert_rowid(), position: 1 };
+    let due = ask.lease.map_or(ask.now, |lease| lease.until);
+    let leased = i64::from(ask.lease.is_some());
+    connection
+        .prepare_cached(
+            "INSERT INTO steps (deletion, position, tenant, operation, state, attempts, \
+             next_attempt_at, deadline_at, lease_owner, lease_until, fence) \
+             VALUES (?1, ?2, ?3, ?4, 'open', ?5, ?6, ?7, ?8, ?9, ?5)",
+        )?
+        .execute(params![
+            step.deletion,
+            step.position,
+            selection.tenant_row,
+            operation.as_str(),
+            leased,
+            due.0,
+            ask.deadline.0,
+            ask.lease.map(|lease| lease.owner.to_string()),
+            ask.lease.map(|lease| lease.until.0)
+        ])?;
+    if ask.lease.is_none() {
+        return Ok(None);
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO attempts (deletion, position, number, tenant, started_at) \
+             VALUES (?1, ?2, 1, ?3, ?4)",
+        )?
+        .execute(params![step.deletion, step.position, selection.tenant_row, ask.now.0])?;
+    let tenant: String = connection
+        .prepare_cached("SELECT tenant_id FROM tenants WHERE tenant = ?1")?
+        .query_row([selection.tenant_row], |row| row.get(0))?;
+    Ok(Some(Leased {
+        step,
+        fence: 1,
+        attempt: 1,
+        deletion_id,
+        tenant: TenantId::new(&tenant),
+        call_id: call.call.call_id.clone(),
+        graph_id: call.call.graph_id.clone(),
+        operation,
+        earlier_effect_possible: false,
+        deadline: ask.deadline,
+    }))
+}
+
+/// Writes the audit record of what was allowed; refusals are folded and written elsewhere. A join
+/// with a deletion whose client went away takes its place, so that a third request is a new one; a
+/// dry run takes nobody's place.
+fn write_down(connection: &Connection, ask: &Ask, decided: &Decided) -> Result<(), StoreError> {
+    let mut event = ask.audit.clone();
+    let (result, call_id, deletion_id) = match &decided.decision {
+        Decision::Refuse { .. } => return Ok(()),
+        Decision::Admit { call, .. } => ("admitted", Some(&call.call.call_id), decided.recorded),
+        Decision::Join(earlier) => {
+            if !ask.question.dry_run {
+                connection
+                    .prepare_cached(
+                        "UPDATE deletions SET abandoned_at = NULL \
+                         WHERE deletion_id = ?1 AND abandoned_at IS NOT NULL",
+                    )?
+                    .execute([earlier.deletion_id.to_string()])?;
+            }
+            ("joined", Some(&earlier.call_id), Some(earlier.deletion_id))
+        }
+        Decision::AlreadyDeleted(earlier) => {
+            ("already_deleted", Some(&earlier.call_id), Some(earlier.deletion_id))
+        }
+        Decision::Ending { call_id } => ("joined", Some(call_id), None),
+        Decision::AlreadyEnded { call_id } => ("already_ended", Some(call_id), None),
+        Decision::WouldSend { call_id, .. } => ("would_send", Some(call_id), None),
+    };
+    event.decision = "allowed";
+    event.result = result;
+    event.call_id = call_id.map(ToString::to_string);
+    event.deletion_id = deletion_id.map(|id| id.to_string());
+    audit::append(connection, ask.now, 1, &event, &ask.personal)
+}
+
+/// What the decision may see, in the transaction that records it.
+struct Transaction<'a> {
+    connection: &'a Connection,
+    ask: &'a Ask,
+}
+
+impl Transaction<'_> {
+    fn by_selector(
+        &self,
+        condition: &str,
+        since: Timestamp,
+    ) -> Result<Option<Earlier>, StoreError> {
+        let selection: &Selection = &self.ask.selection;
+        let sql = format!(
+            "SELECT d.deletion_id, c.call_id, d.state FROM deletions AS d JOIN calls AS c \
+             ON c.call = d.call WHERE d.key = ?1 AND d.selector_hash = ?2 AND d.created_at > ?3 \
+             AND d.selector = ?4 AND d.kind = ?5 {condition} ORDER BY d.created_at DESC, \
+             d.deletion DESC LIMIT 1"
+        );
+        self.connection
+            .prepare_cached(&sql)?
+            .query_row(
+                params![
+                    self.ask.key_row,
+                    selection.hash,
+                    since.0,
+                    selection.canonical,
+                    DELETE_CALL
+                ],
+                earlier,
+            )
+            .optional()?
+            .transpose()
+    }
+}
+
+impl View for Transaction<'_> {
+    type Error = StoreError;
+
+    fn matching(&mut self, word: Option<StatusWord>) -> Result<Matches, StoreError> {
+        resolve::matching(self.connection, &self.ask.selection, word)
+    }
+
+    fn abandoned(&mut self) -> Result<Option<Earlier>, StoreError> {
+        let since = self.ask.now - REPEATED_BY_THE_STACK;
+        self.by_selector("AND d.abandoned_at IS NOT NULL", since)
+    }
+
+    fn earlier(&mut self) -> Result<Option<Earlier>, StoreError> {
+        self.by_selector("", self.ask.now - REPEATED_BY_THE_CALLER)
+    }
+
+    fn deletion_of(&mut self, call: &Match) -> Result<Option<Earlier>, StoreError> {
+        self.connection
+            .prepare_cached(
+                "SELECT d.deletion_id, c.call_id, d.state FROM deletions AS d JOIN calls AS c \
+                 ON c.call = d.call WHERE d.call = ?1 AND d.kind = ?2 \
+                 AND d.state IN ('open', 'sent', 'confirmed', 'gone') \
+                 ORDER BY d.state = 'open' DESC, d.deletion DESC LIMIT 1",
+            )?
+            .query_row(params![call.row, DELETE_CALL], earlier)
+            .optional()?
+            .transpose()
+    }
+
+    fn held(&mut self, call: &Match) -> Result<bool, StoreError> {
+        held(self.connection, call.row)
+    }
+}
+
+/// A hold that stands covers this call.
+pub(super) fn held(connection: &Connection, call: i64) -> Result<bool, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM holds AS h JOIN calls AS c ON c.tenant = h.tenant \
+             WHERE c.call = ?1 AND h.lifted_at IS NULL AND CASE h.kind \
+             WHEN 'all' THEN 1 \
+             WHEN 'call' THEN h.value IN (c.call_id, c.graph_id, c.graph_key) \
+             WHEN 'platform_call' THEN h.value IN (c.platform_call_id, c.chain_id) \
+             WHEN 'native' THEN h.value IN (c.native_id, c.graph_id) \
+             WHEN 'meeting' THEN h.value IN (c.meeting_id, c.thread_id, c.join_meeting_id) \
+             WHEN 'number' THEN EXISTS (SELECT 1 FROM parties WHERE parties.call = c.call \
+             AND normalised = h.value) OR EXISTS (SELECT 1 FROM roster WHERE roster.call = c.call \
+             AND normalised = h.value) END)",
+        )?
+        .query_row([call], |row| row.get(0))?)
+}
+
+fn earlier(row: &Row<'_>) -> rusqlite::Result<Result<Earlier, StoreError>> {
+    let (deletion_id, call_id, state): (String, String, String) =
+        (row.get(0)?, row.get(1)?, row.get(2)?);
+    Ok(deletion_id.parse().map_err(StoreError::unexpected).and_then(|deletion_id| {
+        Ok(Earlier {
+            deletion_id,
+            call_id: CallId::new(&call_id),
+            state: state.parse().map_err(StoreError::unexpected)?,
+        })
+    }))
+}

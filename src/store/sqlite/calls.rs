@@ -1,0 +1,295 @@
+//! The registry of calls in SQLite: merging what is imported, and showing what is known.
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+
+use super::Sqlite;
+use super::deletions::time;
+use crate::clock::Timestamp;
+use crate::id::{CallId, canonical_guid};
+use crate::model::call::CallState;
+use crate::store::error::StoreError;
+use crate::store::records::{CallDetails, CallRow, Direction, ImportReport, ImportedCall};
+
+const ROW: &str = "SELECT c.call, c.call_id, c.graph_id, t.tenant_id, c.state, c.started_at, \
+                   c.ended_at, d.deletion_id, c.direction, c.chain_id, c.thread_id, \
+                   c.join_meeting_id, c.platform_call_id, c.native_id, c.meeting_id, c.subject, \
+                   c.first_seen_at, c.answered_at FROM calls AS c \
+                   JOIN tenants AS t ON t.tenant = c.tenant \
+                   LEFT JOIN deletions AS d ON d.deletion = c.deleted_by ";
+
+impl Sqlite {
+    /// See [`crate::store::Store::import_calls`].
+    pub(crate) async fn import_calls(
+        &self,
+        calls: Vec<ImportedCall>,
+        now: Timestamp,
+    ) -> Result<ImportReport, StoreError> {
+        self.write(move |connection| {
+            let mut new = Inserts::prepare(connection)?;
+            let mut report = ImportReport::default();
+            for call in &calls {
+                if new.insert(connection, call, now)? {
+                    report.added += 1;
+                } else {
+                    merge(connection, call, now)?;
+                    report.merged += 1;
+                }
+            }
+            Ok(report)
+        })
+        .await
+    }
+
+    /// See [`crate::store::Store::import_conflicts`].
+    pub(crate) async fn import_conflicts(
+        &self,
+        calls: Vec<ImportedCall>,
+    ) -> Result<Vec<usize>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT graph_id FROM calls WHERE tenant = ?1 AND call_id = ?2")?;
+            let mut conflicts = Vec::new();
+            for (index, call) in calls.iter().enumerate() {
+                let Some(call_id) = &call.call_id else { continue };
+                let taken: Option<String> = statement
+                    .query_row(params![call.tenant_row, call_id.as_str()], |row| row.get(0))
+                    .optional()?;
+                if taken.is_some_and(|graph_id| graph_id != call.graph_id.0) {
+                    conflicts.push(index);
+                }
+            }
+            Ok(conflicts)
+        })
+        .await
+    }
+
+    /// See [`crate::store::Store::calls`].
+    pub(crate) async fn calls(
+        &self,
+        limit: usize,
+        ongoing: bool,
+    ) -> Result<Vec<CallRow>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "{ROW} WHERE ?1 = 0 OR c.ended_at IS NULL ORDER BY c.call DESC LIMIT ?2"
+            ))?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let mut rows = statement.query(params![ongoing, limit])?;
+            let mut calls = Vec::new();
+            while let Some(row) = rows.next()? {
+                calls.push(read_row(connection, row)?);
+            }
+            Ok(calls)
+        })
+        .await
+    }
+
+    /// See [`crate::store::Store::call`].
+    pub(crate) async fn call(&self, id: CallId) -> Result<Vec<CallDetails>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "{ROW} WHERE c.call IN ({}) ORDER BY c.call LIMIT 100",
+                // Every index begins with the tenant.
+                ["call_id", "graph_id", "graph_key"]
+                    .map(|column| {
+                        format!(
+                            "SELECT call FROM calls WHERE tenant IN (SELECT tenant FROM tenants) \
+                             AND {column} = ?1"
+                        )
+                    })
+                    .join(" UNION ")
+            ))?;
+            let mut rows = statement.query([id.as_str()])?;
+            let mut calls = Vec::new();
+            while let Some(row) = rows.next()? {
+                calls.push(CallDetails {
+                    row: read_row(connection, row)?,
+                    direction: row.get(8)?,
+                    chain_id: row.get(9)?,
+                    thread_id: row.get(10)?,
+                    join_meeting_id: row.get(11)?,
+                    platform_call_id: row.get(12)?,
+                    native_id: row.get(13)?,
+                    meeting_id: row.get(14)?,
+                    subject: row.get(15)?,
+                    first_seen_at: Timestamp(row.get(16)?),
+                    answered_at: time(row, 17)?,
+                });
+            }
+            Ok(calls)
+        })
+        .await
+    }
+}
+
+/// The statements for calls that are not known yet, prepared once for all of a batch.
+pub(super) struct Inserts<'c> {
+    call: CachedStatement<'c>,
+    party: CachedStatement<'c>,
+}
+
+impl<'c> Inserts<'c> {
+    pub(super) fn prepare(connection: &'c Connection) -> Result<Self, StoreError> {
+        let call = connection.prepare_cached(
+            "INSERT INTO calls (tenant, call_id, graph_id, graph_key, platform_call_id, native_id, \
+             meeting_id, direction, state, subject, first_seen_at, last_seen_at, started_at, \
+             ended_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13) \
+             ON CONFLICT (tenant, graph_id) DO NOTHING",
+        )?;
+        let party = connection.prepare_cached(
+            "INSERT INTO parties (call, position, tenant, role, kind, raw, normalised, ended_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        Ok(Self { call, party })
+    }
+
+    /// Inserts a call; gives false when its Graph id is known.
+    pub(super) fn insert(
+        &mut self,
+        connection: &Connection,
+        call: &ImportedCall,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let graph_id = &call.graph_id.0;
+        let made;
+        let call_id = if let Some(given) = &call.call_id {
+            given
+        } else {
+            made = CallId::sortable();
+            &made
+        };
+        let ended_at = call.ended_at.map(|at| at.0);
+        let inserted = self.call.execute(params![
+            call.tenant_row,
+            call_id.as_str(),
+            graph_id,
+            canonical_guid(graph_id).filter(|canonical| canonical != graph_id),
+            call.platform_call_id,
+            call.native_id,
+            call.meeting_id,
+            call.direction.map(Direction::as_str),
+            call.state.as_str(),
+            call.subject,
+            now.0,
+            call.started_at.map(|at| at.0),
+            ended_at
+        ])?;
+        if inserted == 0 {
+            return Ok(false);
+        }
+        let row = connection.last_insert_rowid();
+        let mut position = 0;
+        for (index, party) in call.parties.iter().enumerate() {
+            let is_repeated = call.parties[..index]
+                .iter()
+                .any(|other| other.role == party.role && other.normalised == party.normalised);
+            if is_repeated {
+                continue;
+            }
+            position += 1;
+            self.party.execute(params![
+                row,
+                position,
+                call.tenant_row,
+                party.role,
+                party.kind,
+                party.raw,
+                party.normalised,
+                ended_at
+            ])?;
+        }
+        Ok(true)
+    }
+}
+
+/// Merges into a call that is known: what is new is added, identifiers that the import names win,
+/// and the state only moves forward.
+fn merge(connection: &Connection, call: &ImportedCall, now: Timestamp) -> Result<(), StoreError> {
+    let (row, state, ended_at): (i64, String, Option<i64>) = connection
+        .prepare_cached(
+            "SELECT call, state, ended_at FROM calls WHERE tenant = ?1 AND graph_id = ?2",
+        )?
+        .query_row(params![call.tenant_row, call.graph_id.0], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
+    let known: CallState = state.parse().map_err(StoreError::unexpected)?;
+    let ended_at = ended_at.map(Timestamp).or(call.ended_at);
+    connection
+        .prepare_cached(
+            "UPDATE calls SET call_id = coalesce(?2, call_id), \
+             platform_call_id = coalesce(?3, platform_call_id), \
+             native_id = coalesce(?4, native_id), meeting_id = coalesce(?5, meeting_id), \
+             direction = coalesce(direction, ?6), state = ?7, subject = coalesce(subject, ?8), \
+             last_seen_at = ?9, started_at = coalesce(started_at, ?10), ended_at = ?11 \
+             WHERE call = ?1",
+        )?
+        .execute(params![
+            row,
+            call.call_id.as_ref().map(CallId::as_str),
+            call.platform_call_id,
+            call.native_id,
+            call.meeting_id,
+            call.direction.map(Direction::as_str),
+            known.max(call.state).as_str(),
+            call.subject,
+            now.0,
+            call.started_at.map(|at| at.0),
+            ended_at.map(|at| at.0)
+        ])?;
+    add_parties(connection, row, call, ended_at)
+}
+
+/// Adds the parties that a known call does not have yet.
+fn add_parties(
+    connection: &Connection,
+    row: i64,
+    call: &ImportedCall,
+    ended_at: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    for party in &call.parties {
+        connection
+            .prepare_cached(
+                "INSERT INTO parties (call, position, tenant, role, kind, raw, normalised, \
+                 ended_at) SELECT ?1, (SELECT coalesce(max(position), 0) + 1 FROM parties \
+                 WHERE call = ?1), ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS \
+                 (SELECT 1 FROM parties WHERE call = ?1 AND role = ?3 AND normalised = ?6)",
+            )?
+            .execute(params![
+                row,
+                call.tenant_row,
+                party.role,
+                party.kind,
+                party.raw,
+                party.normalised,
+                ended_at.map(|at| at.0)
+            ])?;
+    }
+    Ok(())
+}
+
+fn read_row(connection: &Connection, row: &Row<'_>) -> Result<CallRow, StoreError> {
+    let call: i64 = row.get(0)?;
+    let mut found = CallRow {
+        call_id: row.get(1)?,
+        graph_id: row.get(2)?,
+        tenant: row.get(3)?,
+        state: row.get(4)?,
+        started_at: time(row, 5)?,
+        ended_at: time(row, 6)?,
+        source: None,
+        targets: Vec::new(),
+        deletion_id: row.get(7)?,
+    };
+    let mut statement = connection
+        .prepare_cached("SELECT role, raw FROM parties WHERE call = ?1 ORDER BY position")?;
+    let mut parties = statement.query([call])?;
+    while let Some(party) = parties.next()? {
+        let role: String = party.get(0)?;
+        if role == "source" {
+            found.source = party.get(1)?;
+        } else {
+            found.targets.push(party.get(1)?);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,133 @@
+//! Deletions as people look at them.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::Sqlite;
+use crate::clock::Timestamp;
+use crate::id::DeletionId;
+use crate::model::deletion::DeletionState;
+use crate::store::error::StoreError;
+use crate::store::records::{AttemptDetails, DeletionDetails, DeletionRow, StepDetails};
+
+const ROW: &str = "SELECT d.deletion, d.deletion_id, d.state, c.call_id, c.graph_id, t.tenant_id, \
+                   k.key_id, d.kind, d.created_at, d.settled_at, d.deadline_at, d.failure, d.peer, \
+                   d.reason, d.scope, d.abandoned_at FROM deletions AS d \
+                   JOIN tenants AS t ON t.tenant = d.tenant LEFT JOIN calls AS c ON c.call = d.call \
+                   LEFT JOIN keys AS k ON k.key = d.key ";
+
+impl Sqlite {
+    /// See [`crate::store::Store::deletions`].
+    pub(crate) async fn deletions(
+        &self,
+        limit: usize,
+        state: Option<DeletionState>,
+    ) -> Result<Vec<DeletionRow>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "{ROW} WHERE ?1 IS NULL OR d.state = ?1 ORDER BY d.deletion DESC LIMIT ?2"
+            ))?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let mut rows = statement.query(params![state.map(DeletionState::as_str), limit])?;
+            let mut deletions = Vec::new();
+            while let Some(row) = rows.next()? {
+                deletions.push(read_row(row)?);
+            }
+            Ok(deletions)
+        })
+        .await
+    }
+
+    /// See [`crate::store::Store::deletion`].
+    pub(crate) async fn deletion(
+        &self,
+        id: DeletionId,
+    ) -> Result<Option<DeletionDetails>, StoreError> {
+        self.read(move |connection| {
+            connection
+                .prepare_cached(&format!("{ROW} WHERE d.deletion_id = ?1"))?
+                .query_row([id.to_string()], |row| Ok(read_details(connection, row)))
+                .optional()?
+                .transpose()
+        })
+        .await
+    }
+}
+
+fn read_row(row: &Row<'_>) -> Result<DeletionRow, StoreError> {
+    let id: String = row.get(1)?;
+    let state: String = row.get(2)?;
+    Ok(DeletionRow {
+        row: row.get(0)?,
+        deletion_id: id.parse().map_err(StoreError::unexpected)?,
+        state: state.parse().map_err(StoreError::unexpected)?,
+        call_id: row.get(3)?,
+        graph_call_id: row.get(4)?,
+        tenant: row.get(5)?,
+        key_id: row.get(6)?,
+        kind: row.get(7)?,
+        created_at: Timestamp(row.get(8)?),
+        settled_at: time(row, 9)?,
+        deadline_at: Timestamp(row.get(10)?),
+        failure: row.get(11)?,
+    })
+}
+
+fn read_details(connection: &Connection, row: &Row<'_>) -> Result<DeletionDetails, StoreError> {
+    let deletion = read_row(row)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT position, operation, target, state, next_attempt_at FROM steps \
+         WHERE deletion = ?1 ORDER BY position",
+    )?;
+    let mut rows = statement.query([deletion.row])?;
+    let mut steps = Vec::new();
+    while let Some(step) = rows.next()? {
+        let position = step.get(0)?;
+        steps.push(StepDetails {
+            position,
+            operation: step.get(1)?,
+            target: step.get(2)?,
+            state: step.get(3)?,
+            next_attempt_at: time(step, 4)?,
+            attempts: attempts(connection, deletion.row, position)?,
+        });
+    }
+    Ok(DeletionDetails {
+        row: deletion,
+        peer: row.get(12)?,
+        reason: row.get(13)?,
+        scope: row.get(14)?,
+        abandoned_at: time(row, 15)?,
+        steps,
+    })
+}
+
+fn attempts(
+    connection: &Connection,
+    deletion: i64,
+    position: i64,
+) -> Result<Vec<AttemptDetails>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT number, started_at, answered_at, status, error, request_id, client_request_id, \
+         effect_possible FROM attempts WHERE deletion = ?1 AND position = ?2 ORDER BY number",
+    )?;
+    let mut rows = statement.query([deletion, position])?;
+    let mut attempts = Vec::new();
+    while let Some(row) = rows.next()? {
+        attempts.push(AttemptDetails {
+            number: row.get(0)?,
+            started_at: Timestamp(row.get(1)?),
+            answered_at: time(row, 2)?,
+            status: row.get(3)?,
+            error: row.get(4)?,
+            request_id: row.get(5)?,
+            client_request_id: row.get(6)?,
+            effect_possible: row.get(7)?,
+        });
+    }
+    Ok(attempts)
+}
+
+/// A column that is null until a time has come.
+pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, StoreError> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp))
+}

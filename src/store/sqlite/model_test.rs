@@ -1,0 +1,275 @@
+//! The resolution in SQL against one written anew in plain Rust: on thousands of small random
+//! registries both must lead every selector to the same decision.
+
+mod registry;
+
+use self::registry::{
+    Dice, Known, PREFIXES, Recorded, Registry, database, imported, nothing, selector,
+};
+use super::{admit, calls};
+use crate::clock::Timestamp;
+use crate::model::deletion::{DeletionState, REPEATED_BY_THE_CALLER, REPEATED_BY_THE_STACK};
+use crate::model::number::{NumberingPlan, masked};
+use crate::model::plan::{
+    Ambiguity, Decision, Earlier, Match, Matches, Question, Refusal, View, decide,
+};
+use crate::model::selector::{Selector, StatusWord};
+use crate::store::admission::{Admission, Ask, Selection};
+use crate::store::fixture::{DEADLINE, NOW, event, mapping};
+
+/// How many registries are made, and how many selectors each is asked.
+const REGISTRIES: u64 = 2_000;
+const SELECTORS: usize = 10;
+
+#[test]
+fn the_sql_and_a_naive_reference_decide_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = database(&folder);
+    let mut decided = [0; 8];
+    for seed in 0..REGISTRIES {
+        let mut dice = Dice::new(seed);
+        connection.execute_batch("BEGIN").unwrap();
+        let mut registry = Registry::default();
+        let selectors: Vec<_> = (0..SELECTORS).map(|_| selector(&mut dice)).collect();
+        registry.fill(&connection, &mut dice, &selectors);
+        for selector in selectors {
+            let case = format!("seed {seed}: {selector:?}\n{registry:#?}");
+            let ask = ask(&mut dice, selector);
+            connection.execute_batch("SAVEPOINT one").unwrap();
+            let by_sql = match admit::admit(&connection, &ask).unwrap() {
+                Admission::Decided(decided) => sorted(decided.decision),
+                Admission::AccessChanged => panic!("access has not changed"),
+            };
+            connection.execute_batch("ROLLBACK TO one; RELEASE one").unwrap();
+            let by_hand = decide(&ask.question, &mut Naive { registry: &registry, ask: &ask });
+            assert_eq!(by_sql, sorted(by_hand.unwrap()), "{case}");
+            decided[kind(&by_sql)] += 1;
+        }
+        connection.execute_batch("ROLLBACK").unwrap();
+    }
+    // Every kind of decision was met often enough to mean something.
+    assert!(decided.iter().all(|count| *count >= 100), "{decided:?}");
+}
+
+#[test]
+fn counting_and_listing_stop_where_they_should() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = database(&folder);
+    for n in 0..Ambiguity::COUNTED + 20 {
+        let mut call = imported(1, &format!("call-{n}"));
+        call.meeting_id = Some("m".to_owned());
+        assert!(
+            calls::Inserts::prepare(&connection).unwrap().insert(&connection, &call, NOW).unwrap()
+        );
+    }
+    let mut ask =
+        ask(&mut Dice::new(0), Selector { meeting_id: Some("m".to_owned()), ..nothing() });
+    ask.selection.tenant_row = 1;
+    let matches = super::resolve::matching(&connection, &ask.selection, None).unwrap();
+    assert_eq!(matches.count, Ambiguity::COUNTED + 1);
+    assert_eq!(matches.calls.len(), Ambiguity::LISTED);
+}
+
+fn ask(dice: &mut Dice, selector: Selector) -> Ask {
+    let prefixes: Vec<_> =
+        PREFIXES.iter().filter(|_| dice.one_in(2)).map(ToString::to_string).collect();
+    let tenant_row = 1 + i64::from(dice.one_in(2));
+    Ask {
+        // Four keys were made, each of which moved it.
+        generation: 5,
+        key_row: tenant_row * 2 - i64::from(dice.one_in(2)),
+        session_row: None,
+        question: Question {
+            status: selector.status.clone(),
+            dry_run: dice.one_in(4),
+            ended_is_success: dice.one_in(3),
+            sees_candidates: !dice.one_in(4),
+        },
+        selection: Selection::new(
+            tenant_row,
+            selector,
+            &NumberingPlan::new(&prefixes),
+            &mapping(),
+            dice.one_in(2),
+        ),
+        peer: prefixes.join(" "),
+        reason: None,
+        now: NOW,
+        deadline: NOW + DEADLINE,
+        lease: None,
+        audit: event(),
+        personal: crate::model::chain::Personal::default(),
+    }
+}
+
+/// The reference: no SQL, no index, nothing of the resolution's own code.
+struct Naive<'a> {
+    registry: &'a Registry,
+    ask: &'a Ask,
+}
+
+impl Naive<'_> {
+    fn matches(&self, known: &Known) -> bool {
+        let Selection { selector, tenant_row, match_roster, .. } = &self.ask.selection;
+        let is = |asked: &Option<String>, fields: &[Option<&String>]| {
+            asked.as_ref().is_none_or(|asked| fields.contains(&Some(asked)))
+        };
+        let Known { call, chain, thread, join_meeting, platform, native, meeting, .. } = known;
+        let by_call_id = selector.call_id.as_ref().is_none_or(|asked| {
+            let same =
+                |ours: &str| ours == asked || guid(ours).is_some() && guid(ours) == guid(asked);
+            same(call.call_id.as_str()) || same(&call.graph_id.0)
+        });
+        let by_number = selector.extension.as_ref().is_none_or(|asked| {
+            let parties = known.parties.iter().map(|party| &party.normalised);
+            let roster = known.roster.iter().filter(|_| *match_roster);
+            parties.chain(roster).any(|number| self.equal(&asked.normalised, number))
+        });
+        known.tenant == *tenant_row
+            && by_call_id
+            && by_number
+            && is(&selector.platform_call_id, &[platform.as_ref(), chain.as_ref()])
+            && is(&selector.native_id, &[native.as_ref(), Some(&call.graph_id.0)])
+            && is(&selector.meeting_id, &[meeting.as_ref(), thread.as_ref(), join_meeting.as_ref()])
+    }
+
+    /// A short number is a long one that is a prefix and it; all others are equal to themselves.
+    fn equal(&self, one: &str, other: &str) -> bool {
+        let short = |number: &str| number.len() <= 7 && number.chars().all(|c| c.is_ascii_digit());
+        // The prefixes that are in force travel in a field that resolving does not read.
+        let prefixes = || self.ask.peer.split(' ').filter(|prefix| !prefix.is_empty());
+        one == other
+            || short(one) && prefixes().any(|prefix| format!("{prefix}{one}") == other)
+            || short(other) && prefixes().any(|prefix| format!("{prefix}{other}") == one)
+    }
+
+    fn by_selector(&self, since: Timestamp, abandoned_only: bool) -> Option<Earlier> {
+        let wanted = |one: &&Recorded| {
+            one.by_delete_call
+                && one.key == self.ask.key_row
+                && one.selector == self.ask.selection.canonical
+                && one.created_at > since
+                && (one.abandoned || !abandoned_only)
+        };
+        let all = self.registry.deletions.iter().filter(wanted);
+        all.max_by_key(|one| (one.created_at, one.row)).map(|one| self.told(one))
+    }
+
+    fn told(&self, one: &Recorded) -> Earlier {
+        let call_id = self.registry.calls[one.call].call.call_id.clone();
+        Earlier { deletion_id: one.id, call_id, state: one.state }
+    }
+
+    fn shown(&self, known: &Known, several: bool) -> Match {
+        let other = known.parties.iter().find(|party| {
+            let asked = self.ask.selection.selector.extension.as_ref();
+            party.kind != "application"
+                && asked.is_none_or(|asked| !self.equal(&asked.normalised, &party.normalised))
+        });
+        let other_party = other.filter(|_| several).map(|party| masked(&party.normalised));
+        Match { row: known.row, call: known.call.clone(), other_party }
+    }
+
+    fn known(&self, call: &Match) -> usize {
+        self.registry.calls.iter().position(|known| known.row == call.row).unwrap()
+    }
+}
+
+impl View for Naive<'_> {
+    type Error = std::convert::Infallible;
+
+    fn matching(&mut self, word: Option<StatusWord>) -> Result<Matches, Self::Error> {
+        let mut found: Vec<_> =
+            self.registry.calls.iter().filter(|known| self.matches(known)).collect();
+        match word {
+            None => {}
+            Some(StatusWord::Ongoing) => {
+                found.retain(|known| known.call.ended_at.is_none() && !known.deleted);
+            }
+            Some(StatusWord::Last) => {
+                let last = found.iter().filter_map(|known| known.call.ended_at).max();
+                found.retain(|known| last.is_some() && known.call.ended_at == last);
+            }
+            Some(StatusWord::Next) => found.clear(),
+        }
+        let count = found.len();
+        Ok(Matches { count, calls: found.iter().map(|one| self.shown(one, count > 1)).collect() })
+    }
+
+    fn abandoned(&mut self) -> Result<Option<Earlier>, Self::Error> {
+        Ok(self.by_selector(NOW - REPEATED_BY_THE_STACK, true))
+    }
+
+    fn earlier(&mut self) -> Result<Option<Earlier>, Self::Error> {
+        Ok(self.by_selector(NOW - REPEATED_BY_THE_CALLER, false))
+    }
+
+    fn deletion_of(&mut self, call: &Match) -> Result<Option<Earlier>, Self::Error> {
+        let call = self.known(call);
+        let counts = |one: &&Recorded| {
+            one.call == call
+                && one.by_delete_call
+                && (one.state == DeletionState::Open || one.state.is_taken())
+        };
+        let all = self.registry.deletions.iter().filter(counts);
+        let newest = all.max_by_key(|one| (one.state == DeletionState::Open, one.row));
+        Ok(newest.map(|one| self.told(one)))
+    }
+
+    fn held(&mut self, call: &Match) -> Result<bool, Self::Error> {
+        let known = &self.registry.calls[self.known(call)];
+        Ok(self.registry.holds.iter().any(|(tenant, kind, value)| {
+            let is =
+                |fields: &[&Option<String>]| fields.iter().any(|one| one.as_ref() == Some(value));
+            let graph_id = &known.call.graph_id.0;
+            *tenant == known.tenant
+                && match *kind {
+                    "all" => true,
+                    "call" => {
+                        known.call.call_id.as_str() == value
+                            || graph_id == value
+                            || guid(graph_id).as_ref() == Some(value)
+                    }
+                    "platform_call" => is(&[&known.platform, &known.chain]),
+                    "native" => is(&[&known.native]) || graph_id == value,
+                    "meeting" => is(&[&known.meeting, &known.thread, &known.join_meeting]),
+                    _ => {
+                        known.parties.iter().any(|party| party.normalised == *value)
+                            || known.roster.contains(value)
+                    }
+                }
+        }))
+    }
+}
+
+/// The one spelling of a GUID.
+fn guid(text: &str) -> Option<String> {
+    let digits: String = text.chars().filter(|c| !"{}-".contains(*c)).collect();
+    if digits.len() != 32 || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
+        return None;
+    }
+    let digits = digits.to_lowercase();
+    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    Some(parts.join("-"))
+}
+
+/// The decision with its candidates in an order of their own.
+fn sorted(mut decision: Decision) -> Decision {
+    if let Decision::Refuse { refusal: Refusal::Ambiguous(ambiguity), .. } = &mut decision {
+        ambiguity.candidates.sort_by_key(|one| one.call_id.to_string());
+    }
+    decision
+}
+
+fn kind(decision: &Decision) -> usize {
+    match decision {
+        Decision::Admit { .. } => 0,
+        Decision::Join(_) => 1,
+        Decision::AlreadyDeleted(_) => 2,
+        Decision::Ending { .. } => 3,
+        Decision::AlreadyEnded { .. } => 4,
+        Decision::WouldSend { .. } => 5,
+        Decision::Refuse { refusal: Refusal::Ambiguous(_), .. } => 6,
+        Decision::Refuse { .. } => 7,
+    }
+}

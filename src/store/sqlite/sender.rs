@@ -1,0 +1,375 @@
+//! What the sender does to the journal: lease, settle, withdraw, start over.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Sqlite, admit};
+use crate::clock::Timestamp;
+use crate::id::{CallId, DeletionId, GraphCallId, ProcessId, TenantId};
+use crate::model::deletion::{DeletionState, REPEATED_BY_THE_STACK};
+use crate::model::plan::Operation;
+use crate::store::admission::{AttemptEnd, Lease, Leased, Next, Settled, StepRef};
+use crate::store::error::StoreError;
+use crate::store::{Due, Standing};
+
+impl Sqlite {
+    /// See [`crate::store::Store::take_over`].
+    pub(crate) async fn take_over(
+        &self,
+        process: ProcessId,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        self.write(move |connection| take_over(connection, process, now)).await
+    }
+
+    /// See [`crate::store::Store::lease_due`].
+    pub(crate) async fn lease_due(
+        &self,
+        now: Timestamp,
+        lease: Lease,
+        limit: usize,
+    ) -> Result<Due, StoreError> {
+        self.write(move |connection| lease_due(connection, now, lease, limit)).await
+    }
+
+    /// See [`crate::store::Store::settle`].
+    pub(crate) async fn settle(
+        &self,
+        leased: Leased,
+        end: AttemptEnd,
+    ) -> Result<Option<Settled>, StoreError> {
+        self.write(move |connection| settle(connection, &leased, &end)).await
+    }
+
+    /// See [`crate::store::Store::give_back`].
+    pub(crate) async fn give_back(&self, leased: Leased, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            connection
+                .prepare_cached(
+                    "UPDATE attempts SET answered_at = ?4, effect_possible = 0, \
+                     error = 'not sent: too little was left of the lease' \
+                     WHERE deletion = ?1 AND position = ?2 AND number = ?3",
+                )?
+                .execute(params![
+                    leased.step.deletion,
+                    leased.step.position,
+                    leased.attempt,
+                    now.0
+                ])?;
+            connection
+                .prepare_cached(
+                    "UPDATE steps SET lease_owner = NULL, lease_until = NULL, \
+                     next_attempt_at = ?4 WHERE deletion = ?1 AND position = ?2 AND fence = ?3 \
+                     AND state = 'open'",
+                )?
+                .execute(params![
+                    leased.step.deletion,
+                    leased.step.position,
+                    leased.fence,
+                    now.0
+                ])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// See [`crate::store::Store::withdraw`].
+    pub(crate) async fn withdraw(
+        &self,
+        deletion: DeletionId,
+        now: Timestamp,
+    ) -> Result<Standing, StoreError> {
+        self.write(move |connection| withdraw(connection, deletion, now)).await
+    }
+
+    /// See [`crate::store::Store::abandon`]; nobody waits for it.
+    pub(crate) fn abandon(&self, deletion: DeletionId, now: Timestamp) -> Result<(), StoreError> {
+        self.0.writer.submit_detached(move |connection| {
+            connection
+                .prepare_cached("UPDATE deletions SET abandoned_at = ?2 WHERE deletion_id = ?1")?
+                .execute(params![deletion.to_string(), now.0])
+                .map(drop)
+                .map_err(StoreError::from)
+        })
+    }
+}
+
+fn take_over(
+    connection: &Connection,
+    process: ProcessId,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    connection.execute(
+        "INSERT INTO serving (only_row, process, started_at) VALUES (1, ?1, ?2) \
+         ON CONFLICT (only_row) DO UPDATE SET process = excluded.process, \
+         started_at = excluded.started_at",
+        params![process.to_string(), now.0],
+    )?;
+    // Whoever waited for these was cut off, and an old HTTP stack repeats what was cut off.
+    connection.execute(
+        "UPDATE deletions SET abandoned_at = ?1 WHERE state = 'open' AND created_at > ?2 \
+         AND deletion IN (SELECT deletion FROM steps WHERE state = 'open')",
+        params![now.0, (now - REPEATED_BY_THE_STACK).0],
+    )?;
+    // The fence grows, so that an answer that still comes with such a lease settles nothing.
+    Ok(connection.execute(
+        "UPDATE steps SET lease_owner = NULL, lease_until = NULL, next_attempt_at = ?1, \
+         fence = fence + 1 WHERE state = 'open' AND lease_owner IS NOT NULL",
+        [now.0],
+    )?)
+}
+
+fn lease_due(
+    connection: &Connection,
+    now: Timestamp,
+    lease: Lease,
+    limit: usize,
+) -> Result<Due, StoreError> {
+    let mut due = Due::default();
+    let found: Vec<(StepRef, i64, i64)> = connection
+        .prepare_cached(
+            "SELECT s.deletion, s.position, d.call, s.deadline_at FROM steps AS s \
+             JOIN deletions AS d ON d.deletion = s.deletion \
+             WHERE s.state = 'open' AND s.next_attempt_at <= ?1 AND d.state = 'open' \
+             ORDER BY s.next_attempt_at LIMIT ?2",
+        )?
+        .query_map(params![now.0, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            Ok((StepRef { deletion: row.get(0)?, position: row.get(1)? }, row.get(2)?, row.get(3)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    for (step, call, deadline) in found {
+        let (state, why) = if deadline <= now.0 {
+            (DeletionState::Obsolete, "its deadline passed before Graph took it")
+        } else if admit::held(connection, call)? {
+            (DeletionState::Held, "a hold was set before it was sent")
+        } else {
+            due.leased.push(lease_one(connection, step, now, lease)?);
+            continue;
+        };
+        due.over.push(if effect_possible(connection, step)? {
+            let why = format!("{why}, and an earlier attempt may have taken effect");
+            end(connection, step, DeletionState::Unknown, Some(&why), now)?
+        } else {
+            end(connection, step, state, Some(why), now)?
+        });
+    }
+    // The same rows as above: one that is never leased must not be due for ever.
+    due.next = connection
+        .prepare_cached(
+            "SELECT s.next_attempt_at FROM steps AS s JOIN deletions AS d \
+             ON d.deletion = s.deletion WHERE s.state = 'open' AND d.state = 'open' \
+             ORDER BY s.next_attempt_at LIMIT 1",
+        )?
+        .query_row((), |row| row.get::<_, Option<i64>>(0))
+        .optional()?
+        .flatten()
+        .map(Timestamp);
+    Ok(due)
+}
+
+/// An attempt of this step may have taken effect, or has: the answer of one whose lease had lapsed
+/// may have come and settled nothing.
+fn effect_possible(connection: &Connection, step: StepRef) -> Result<bool, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM attempts WHERE deletion = ?1 AND position = ?2 \
+             AND (effect_possible = 1 OR status BETWEEN 200 AND 299))",
+        )?
+        .query_row(params![step.deletion, step.position], |row| row.get(0))?)
+}
+
+/// Puts the next attempt on disk as started and gives the step to the lease's owner.
+fn lease_one(
+    connection: &Connection,
+    step: StepRef,
+    now: Timestamp,
+    lease: Lease,
+) -> Result<Leased, StoreError> {
+    let earlier_effect_possible = effect_possible(connection, step)?;
+    connection
+        .prepare_cached(
+            "UPDATE steps SET attempts = attempts + 1, fence = fence + 1, lease_owner = ?3, \
+             lease_until = ?4, next_attempt_at = ?4 WHERE deletion = ?1 AND position = ?2",
+        )?
+        .execute(params![step.deletion, step.position, lease.owner.to_string(), lease.until.0])?;
+    let leased = connection
+        .prepare_cached(
+            "SELECT s.fence, s.attempts, s.operation, s.deadline_at, d.deletion_id, t.tenant_id, \
+             c.call_id, c.graph_id FROM steps AS s JOIN deletions AS d ON d.deletion = s.deletion \
+             JOIN calls AS c ON c.call = d.call JOIN tenants AS t ON t.tenant = d.tenant \
+             WHERE s.deletion = ?1 AND s.position = ?2",
+        )?
+        .query_row(params![step.deletion, step.position], |row| {
+            Ok(read_leased(row, step, earlier_effect_possible))
+        })??;
+    connection
+        .prepare_cached(
+            "INSERT INTO attempts (deletion, position, number, tenant, started_at) \
+             SELECT deletion, position, attempts, tenant, ?3 FROM steps \
+             WHERE deletion = ?1 AND position = ?2",
+        )?
+        .execute(params![step.deletion, step.position, now.0])?;
+    Ok(leased)
+}
+
+fn read_leased(
+    row: &Row<'_>,
+    step: StepRef,
+    earlier_effect_possible: bool,
+) -> Result<Leased, StoreError> {
+    let operation: String = row.get(2)?;
+    let deletion_id: String = row.get(4)?;
+    Ok(Leased {
+        step,
+        fence: row.get(0)?,
+        attempt: row.get(1)?,
+        deletion_id: deletion_id.parse().map_err(StoreError::unexpected)?,
+        tenant: TenantId::new(&row.get::<_, String>(5)?),
+        call_id: CallId::new(&row.get::<_, String>(6)?),
+        graph_id: GraphCallId(row.get(7)?),
+        operation: Operation::from_word(&operation)
+            .ok_or_else(|| StoreError::unexpected(format!("operation {operation}")))?,
+        earlier_effect_possible,
+        deadline: Timestamp(row.get(3)?),
+    })
+}
+
+fn settle(
+    connection: &Connection,
+    leased: &Leased,
+    attempt_end: &AttemptEnd,
+) -> Result<Option<Settled>, StoreError> {
+    let step = leased.step;
+    connection
+        .prepare_cached(
+            "UPDATE attempts SET answered_at = ?4, status = ?5, error = ?6, request_id = ?7, \
+             client_request_id = ?8, answer_date = ?9, diagnostic = ?10, effect_possible = ?11 \
+             WHERE deletion = ?1 AND position = ?2 AND number = ?3",
+        )?
+        .execute(params![
+            step.deletion,
+            step.position,
+            leased.attempt,
+            attempt_end.answered_at.0,
+            attempt_end.status,
+            attempt_end.error,
+            attempt_end.request_id,
+            attempt_end.client_request_id,
+            attempt_end.date,
+            attempt_end.diagnostic,
+            attempt_end.effect_possible
+        ])?;
+    let current: bool = connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM steps WHERE deletion = ?1 AND position = ?2 \
+             AND fence = ?3 AND state = 'open')",
+        )?
+        .query_row(params![step.deletion, step.position, leased.fence], |row| row.get(0))?;
+    if !current {
+        return Ok(None);
+    }
+    match &attempt_end.next {
+        Next::At(at) => {
+            connection
+                .prepare_cached(
+                    // Looked at again at its deadline at the latest, to be ended then.
+                    "UPDATE steps SET lease_owner = NULL, lease_until = NULL, \
+                     next_attempt_at = min(?3, deadline_at) WHERE deletion = ?1 AND position = ?2",
+                )?
+                .execute(params![step.deletion, step.position, at.0])?;
+            Ok(None)
+        }
+        Next::Over { state, failure, call_is_gone } => {
+            let now = attempt_end.answered_at;
+            let settled = end(connection, step, *state, failure.as_deref(), now)?;
+            if *call_is_gone {
+                connection
+                    .prepare_cached(
+                        "UPDATE calls SET state = 'terminated', ended_at = ?2 WHERE call = \
+                         (SELECT call FROM deletions WHERE deletion = ?1) AND ended_at IS NULL",
+                    )?
+                    .execute(params![step.deletion, now.0])?;
+            }
+            Ok(Some(settled))
+        }
+    }
+}
+
+/// Ends a step and, as it has only this one, its deletion; a deletion that Graph has taken is noted
+/// at its call.
+fn end(
+    connection: &Connection,
+    step: StepRef,
+    state: DeletionState,
+    failure: Option<&str>,
+    now: Timestamp,
+) -> Result<Settled, StoreError> {
+    let step_state = match state {
+        DeletionState::Held | DeletionState::Cancelled => "cancelled",
+        other => other.as_str(),
+    };
+    connection
+        .prepare_cached(
+            "UPDATE steps SET state = ?3, next_attempt_at = NULL, lease_owner = NULL, \
+             lease_until = NULL WHERE deletion = ?1 AND position = ?2",
+        )?
+        .execute(params![step.deletion, step.position, step_state])?;
+    let (deletion_id, call): (String, Option<i64>) = connection
+        .prepare_cached(
+            "UPDATE deletions SET state = ?2, failure = ?3, settled_at = ?4 WHERE deletion = ?1 \
+             RETURNING deletion_id, call",
+        )?
+        .query_row(params![step.deletion, state.as_str(), failure, now.0], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    if state.is_taken() {
+        connection
+            .prepare_cached("UPDATE calls SET deleted_by = ?2 WHERE call = ?1")?
+            .execute(params![call, step.deletion])?;
+    }
+    Ok(Settled {
+        deletion_id: deletion_id.parse().map_err(StoreError::unexpected)?,
+        state,
+        failure: failure.map(str::to_owned),
+    })
+}
+
+fn withdraw(
+    connection: &Connection,
+    deletion: DeletionId,
+    now: Timestamp,
+) -> Result<Standing, StoreError> {
+    let untouched: Option<StepRef> = connection
+        .prepare_cached(
+            "SELECT d.deletion, s.position FROM deletions AS d JOIN steps AS s \
+             ON s.deletion = d.deletion WHERE d.deletion_id = ?1 AND d.state = 'open' \
+             AND NOT EXISTS (SELECT 1 FROM attempts AS a WHERE a.deletion = d.deletion)",
+        )?
+        .query_row([deletion.to_string()], |row| {
+            Ok(StepRef { deletion: row.get(0)?, position: row.get(1)? })
+        })
+        .optional()?;
+    if let Some(step) = untouched {
+        let failure = "withdrawn: its caller was answered before any attempt began";
+        let settled = end(connection, step, DeletionState::Cancelled, Some(failure), now)?;
+        return Ok(Standing::Withdrawn(settled));
+    }
+    Ok(match standing(connection, deletion)? {
+        Some(settled) if settled.state.is_open() => Standing::Begun,
+        Some(settled) => Standing::Settled(settled),
+        None => Standing::Begun,
+    })
+}
+
+fn standing(connection: &Connection, deletion: DeletionId) -> Result<Option<Settled>, StoreError> {
+    connection
+        .prepare_cached("SELECT state, failure FROM deletions WHERE deletion_id = ?1")?
+        .query_row([deletion.to_string()], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))
+        })
+        .optional()?
+        .map(|(state, failure)| {
+            let state = state.parse().map_err(StoreError::unexpected)?;
+            Ok(Settled { deletion_id: deletion, state, failure })
+        })
+        .transpose()
+}

@@ -1,0 +1,197 @@
+//! What a newcomer tries: each line that `callgate demo` prints, and the clients to copy.
+//!
+//! The lines are run as they were printed, and each must give what its comment promises.
+
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// Much longer than anything here takes, also on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+const DONE: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<VerbaApi>\n\
+    <Response code=\"0\" type=\"DeleteCall\"/>\n</VerbaApi>\n";
+
+/// A running demo and the lines it printed to try.
+struct Demo {
+    lines: Vec<Line>,
+    _stdout: Lines<BufReader<ChildStdout>>,
+    /// Killed when dropped.
+    _process: Child,
+}
+
+/// `# what` and the command below it.
+#[derive(Debug)]
+struct Line {
+    what: String,
+    command: String,
+}
+
+impl Demo {
+    async fn start() -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_callgate"))
+            .args(["demo", "--listen", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the demo starts");
+        let stdout = process.stdout.take().expect("stdout is piped");
+        let mut stdout = BufReader::new(stdout).lines();
+        let mut lines = Vec::new();
+        let mut what = None;
+        loop {
+            let line =
+                timeout(PATIENCE, stdout.next_line()).await.expect("the demo is ready in time");
+            let line = line.expect("stdout is text").expect("the demo serves until it is stopped");
+            if let Some(comment) = line.strip_prefix("  # ") {
+                what = Some(comment.to_owned());
+            } else if let Some(what) = what.take() {
+                lines.push(Line { what, command: line.trim().to_owned() });
+            } else if line == "Serving until Ctrl-C." {
+                return Self { lines, _stdout: stdout, _process: process };
+            }
+        }
+    }
+
+    /// The legacy API's URL, and the key.
+    fn url_and_key(&self) -> (&str, &str) {
+        let (_, url) = self.line("by callID").command.split_once('\'').expect("a quoted URL");
+        let (url, query) = url.split_once('?').expect("a query");
+        let (_, key) = query.split_once("apiKey=").expect("a key");
+        (url, key.split('&').next().expect("a first piece"))
+    }
+
+    /// The parameters of a line behind the key, as the clients take them.
+    fn selector(&self, what: &str) -> Vec<&str> {
+        let (_, key) = self.url_and_key();
+        let (_, selector) = self.line(what).command.split_once(key).expect("the key");
+        selector.trim_matches(['&', '\'']).split('&').collect()
+    }
+
+    fn line(&self, what: &str) -> &Line {
+        let mut lines = self.lines.iter();
+        lines.find(|line| line.what.starts_with(what)).expect("the demo prints that line")
+    }
+}
+
+#[tokio::test]
+async fn every_line_of_the_demo_gives_what_its_comment_promises() {
+    let demo = Demo::start().await;
+    let mut deleted = 1; // the demo's own round trip
+    for Line { what, command } in &demo.lines {
+        let answer = run(Command::new("sh").args(["-c", command])).await;
+        assert!(answer.status.success(), "{what}: {command}: {answer:?}");
+        let text = String::from_utf8(answer.stdout).expect("the answer is text");
+        let topic = what.split([':', ',', '?']).next().expect("a first piece");
+        match topic {
+            "by callID" | "by platformCallID" | "by nativeID" | "by meetingID" | "by extension"
+            | "by POST" => assert_eq!(text, DONE, "{what}"),
+            "XML with the detail" => {
+                assert!(text.contains("<Response code=\"0\" type=\"DeleteCall\"/>\n"), "{text}");
+                assert!(text.contains("<Outcome>sent</Outcome>\n"), "{text}");
+                assert!(text.contains("<Operation>hang-up</Operation>\n"), "{text}");
+            }
+            "JSON" => {
+                let json: Value = serde_json::from_str(&text).expect("JSON");
+                assert_eq!(
+                    (&json["code"], &json["outcome"]),
+                    (&0.into(), &"sent".into()),
+                    "{text}"
+                );
+                assert_eq!(json["operation"], "hang-up", "{text}");
+            }
+            "HTML" => {
+                assert!(text.starts_with("<!DOCTYPE html>\n<html lang=\"en\">"), "{text}");
+                assert!(text.contains("<h1>OK</h1>"), "{text}");
+            }
+            "TEXT" => assert_eq!(text, "OK\n"),
+            "an ambiguous extension" => {
+                assert!(text.contains("<Response code=\"2\" type=\"DeleteCall\">\n"), "{text}");
+                assert!(text.contains("<Reason>ambiguous</Reason>\n"), "{text}");
+                assert_eq!(text.matches("<Candidate ").count(), 2, "{text}");
+            }
+            "a dry run" => {
+                assert!(text.contains("<Response code=\"0\" type=\"DeleteCall\"/>\n"), "{text}");
+                assert!(text.contains("<Outcome>would_send</Outcome>\n"), "{text}");
+            }
+            "what Graph received" => check_received(&text, deleted),
+            "is it ready" => assert!(text.starts_with("ready\n"), "{text}"),
+            _ => assert_eq!(what, "", "a line that this test does not know: {command}"),
+        }
+        deleted += usize::from(!matches!(topic, "an ambiguous extension" | "a dry run"));
+    }
+    assert_eq!(demo.lines.len(), 14, "{:?}", demo.lines);
+}
+
+/// One DELETE for each of `deleted` calls, all taken, and logins as many as it needs.
+#[track_caller]
+fn check_received(listing: &str, deleted: usize) {
+    let listing: Vec<Value> = serde_json::from_str(listing).expect("JSON");
+    let deletions: Vec<_> = listing.iter().filter(|one| one["method"] == "DELETE").collect();
+    assert!(deletions.iter().all(|one| one["status"] == 204), "{deletions:?}");
+    let mut calls: Vec<_> = deletions.iter().map(|one| one["path"].to_string()).collect();
+    calls.sort();
+    calls.dedup();
+    assert_eq!((deletions.len(), calls.len()), (deleted, deleted), "{calls:?}");
+}
+
+#[tokio::test]
+async fn the_clients_to_copy_delete_a_call_and_tell_a_refusal() {
+    let demo = Demo::start().await;
+    let clients = [
+        (vec!["sh", "examples/clients/delete_call.sh"], "by callID", "OK\n", "ERROR:2:"),
+        (vec!["python3", "examples/clients/delete_call.py"], "by nativeID", "code 0", "code 2 "),
+        (
+            vec![env!("CARGO"), "run", "--quiet", "--locked", "--example", "legacy_client", "--"],
+            "by extension",
+            DONE,
+            "<Response code=\"2\"",
+        ),
+    ];
+    for (client, call, done, refused) in clients {
+        let answer = ask(&client, &demo, call).await;
+        assert!(answer.0 && answer.1.contains(done), "{client:?}: {answer:?}");
+
+        let answer = ask(&client, &demo, "an ambiguous extension").await;
+        assert!(!answer.0 && answer.1.contains(refused), "{client:?}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_clients_escape_what_they_are_given() {
+    let demo = Demo::start().await;
+    let (url, key) = demo.url_and_key();
+    for client in ["sh examples/clients/delete_call.sh", "python3 examples/clients/delete_call.py"]
+    {
+        // The demo's callers have the numbers +49301234100 and up; the last one is still there.
+        let command = format!(
+            "{client} {url} {key} extension=+49301234112 status=ongoing dryRun=1 'x=&dryRun=0 \"#'"
+        );
+        let answer = run(Command::new("sh").args(["-c", &command])).await;
+        assert!(answer.status.success(), "{command}: {answer:?}");
+    }
+}
+
+/// Runs a client with the parameters of one of the demo's lines: whether it reported success, and
+/// what it said.
+async fn ask(client: &[&str], demo: &Demo, what: &str) -> (bool, String) {
+    let (url, key) = demo.url_and_key();
+    let mut command = Command::new(client[0]);
+    command.args(&client[1..]).args([url, key]).args(demo.selector(what));
+    let Output { status, stdout, stderr } = run(&mut command).await;
+    (status.success(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+}
+
+/// Runs a command in the package's folder, past any proxy.
+async fn run(command: &mut Command) -> Output {
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("NO_PROXY", "*").env("no_proxy", "*");
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = timeout(PATIENCE, output).await.expect("the command ends in time");
+    output.expect("the command can be run: scripts/test installs what is missing")
+}

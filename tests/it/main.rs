@@ -1,0 +1,16 @@
+//! Integration tests: the real server, the real simulator, the real binary, over TCP.
+//!
+//! One binary, so that it links once. This file is the table of contents.
+
+mod support;
+
+mod legacy;
+
+mod canary;
+mod crash;
+mod shutdown;
+
+mod architecture;
+mod cli;
+mod examples;
+mod simulator;

@@ -1,0 +1,198 @@
+//! An installation: a folder with configuration and database, a Graph, and the command line.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use uuid::Uuid;
+
+use super::graph::Graph;
+use super::schema::Answers;
+use super::soon;
+
+/// The tenant that every site can log in to.
+pub(crate) const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+/// The client secret of every site's app.
+pub(crate) const CLIENT_SECRET: &str = "planted-client-secret-5f0c";
+
+/// An installation.
+#[derive(Debug)]
+pub(crate) struct Site {
+    folder: TempDir,
+    pub(crate) graph: Graph,
+    /// A key with the rights of every new one.
+    pub(crate) key: Key,
+    pub(crate) answers: Answers,
+}
+
+/// An API key.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Key {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+}
+
+impl Key {
+    /// The query of a `DeleteCall` with this key; `selector` is the rest of it.
+    pub(crate) fn query(&self, selector: &str) -> String {
+        format!("action=DeleteCall&apiKey={}&{selector}", self.secret)
+    }
+}
+
+/// A call that Graph and the registry know.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    /// Ours.
+    pub(crate) id: String,
+    pub(crate) graph_id: String,
+}
+
+/// A running call of `extension`, as an import describes it; `more` wins over what is here.
+pub(crate) fn call(extension: &str, more: Value) -> Value {
+    let mut call = json!({
+        "callID": Uuid::new_v4().to_string(),
+        "graphCallID": Uuid::new_v4().to_string(),
+        "state": "established",
+        "source": "+4930123456",
+        "targets": [extension],
+        "startedAt": "2026-11-22T05:32:55.123Z",
+    });
+    if let (Some(call), Value::Object(more)) = (call.as_object_mut(), more) {
+        call.extend(more);
+        if call.contains_key("endedAt") {
+            call.insert("state".to_owned(), json!("terminated"));
+        }
+    }
+    call
+}
+
+impl Site {
+    /// An installation with the defaults.
+    pub(crate) async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// An installation whose configuration has these lines besides, such as `legacy.wait = "1s"`.
+    pub(crate) async fn with(lines: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let graph = Graph::start().await;
+        let url = graph.url();
+        let database = folder.path().join("callgate.db");
+        let text = format!(
+            "listen.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n\
+             store.url = \"sqlite:{}\"\ngraph.base_url = \"{url}\"\ngraph.login_url = \"{url}\"\n\
+             graph.allow_other_host = true\ngraph.tenant_id = \"{TENANT}\"\n\
+             graph.client_id = \"2891555a-92ff-42e6-80fa-6e1300c6b5c6\"\n\
+             graph.client_secret = \"{CLIENT_SECRET}\"\n{lines}\n",
+            database.display()
+        );
+        std::fs::write(folder.path().join("callgate.toml"), text).expect("a file can be written");
+        let answers = Answers::default();
+        let mut site = Self { folder, graph, key: Key::default(), answers };
+        site.run(&["migrate"]).await;
+        site.key = site.key(&[]).await;
+        site
+    }
+
+    /// The configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.path().join("callgate.toml")
+    }
+
+    /// Where everything is.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The database, to look into it or to change what nothing else can change yet.
+    pub(crate) fn database(&self) -> Connection {
+        let database = Connection::open(self.folder.path().join("callgate.db"));
+        database.expect("the database exists")
+    }
+
+    /// One value out of the database.
+    pub(crate) fn value<T: rusqlite::types::FromSql>(&self, query: &str) -> T {
+        let value = self.database().query_row(query, (), |row| row.get(0));
+        value.unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
+    /// Changes the database by hand.
+    pub(crate) fn change(&self, statement: &str) {
+        let changed = self.database().execute(statement, ());
+        assert_ne!(changed.expect("the statement is valid"), 0, "{statement}");
+    }
+
+    /// The real binary with a command line of this site, and nothing in its environment.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_callgate"));
+        command.env_clear().kill_on_drop(true).args(arguments).arg("--config").arg(self.config());
+        command
+    }
+
+    /// Runs a command that must succeed; gives its standard output.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> String {
+        self.run_with_input(arguments, "").await
+    }
+
+    /// Makes a key with these flags.
+    pub(crate) async fn key(&self, flags: &[&str]) -> Key {
+        let mut arguments = vec!["keys", "create", "--json", "--name", "phones"];
+        arguments.extend(flags);
+        let made: Value = serde_json::from_str(&self.run(&arguments).await).expect("JSON");
+        let text = |member: &str| made[member].as_str().expect("a text").to_owned();
+        Key { id: text("id"), secret: text("secret") }
+    }
+
+    /// Makes a token for a key.
+    pub(crate) async fn token(&self, key: &Key) -> String {
+        self.run(&["tokens", "create", "--key", &key.id]).await.trim().to_owned()
+    }
+
+    /// Makes calls, as [`call`] describes them, in Graph as far as they run, and in the registry.
+    pub(crate) async fn calls(&self, calls: &[Value]) -> Vec<Call> {
+        let mut lines = String::new();
+        let mut made = Vec::new();
+        for call in calls {
+            let id = &call["graphCallID"];
+            if call["endedAt"].is_null() {
+                let (source, targets) = (&call["source"], &call["targets"]);
+                self.graph.make(&json!({"id": id, "source": source, "targets": targets})).await;
+            }
+            lines.push_str(&call.to_string());
+            lines.push('\n');
+            let text = |member: &str| call[member].as_str().expect("a text").to_owned();
+            made.push(Call { id: text("callID"), graph_id: text("graphCallID") });
+        }
+        self.run_with_input(&["calls", "import", "-"], &lines).await;
+        made
+    }
+
+    /// Makes a running call of `extension`.
+    pub(crate) async fn call(&self, extension: &str) -> Call {
+        self.calls(&[call(extension, json!({}))]).await.remove(0)
+    }
+
+    /// Every deletion that was recorded, the newest first.
+    pub(crate) async fn deletions(&self) -> Vec<Value> {
+        let list = self.run(&["deletions", "list", "--json"]).await;
+        serde_json::from_str(&list).expect("JSON")
+    }
+
+    async fn run_with_input(&self, arguments: &[&str], input: &str) -> String {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary was built");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        // A command that does not read its input is no failure of it.
+        let _unread = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+        let output = soon("a command", child.wait_with_output()).await.expect("it ends");
+        let talk = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {} {talk}", output.status);
+        String::from_utf8(output.stdout).expect("text")
+    }
+}
