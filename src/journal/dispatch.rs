@@ -20,7 +20,7 @@ use crate::graph::{Answer, GraphClient};
 use crate::health::Health;
 use crate::model::deletion::{DeletionState, NO_SUCH_CALL};
 use crate::model::plan::Operation;
-use crate::store::admission::{AttemptEnd, Lease, Leased, Next};
+use crate::store::admission::{AttemptEnd, Lease, Leased, Next, Settled};
 use crate::store::error::StoreError;
 
 /// How long the sender trusts its idea of when the next step is due.
@@ -171,6 +171,15 @@ impl Attempt {
             Earlier { effect_possible: leased.earlier_effect_possible, call_answered: false };
         let verdict = verdict(leased.operation, earlier, answer);
         self.report(&leased, verdict, answer);
+        if verdict == Verdict::Sent {
+            // Graph has taken it, and the deletion has long been on disk: who waits need not wait
+            // for this to be written as well. After a crash before that it is sent again and gone.
+            self.journal.waiting.settled(&Settled {
+                deletion_id: leased.deletion_id,
+                state: DeletionState::Sent,
+                failure: None,
+            });
+        }
         let end = self.end(&leased, verdict, answer);
         let mut wait = SETTLE_AGAIN;
         loop {

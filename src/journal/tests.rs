@@ -372,14 +372,32 @@ async fn a_settlement_is_written_again_until_the_store_takes_it() {
     running.there.by_hand(
         "CREATE TRIGGER refuse BEFORE UPDATE ON attempts BEGIN SELECT raise(ABORT, 'not now'); END",
     );
-    running.graph.answer(TAKEN);
+    running.graph.answer("400 Bad Request");
     let mut wait = wait.unwrap();
     let early = tokio::time::timeout(Duration::from_millis(150), wait.settled()).await;
     assert!(early.is_err(), "{early:?}");
     running.there.by_hand("DROP TRIGGER refuse");
-    assert_eq!(wait.settled().await.state, DeletionState::Sent);
+    assert_eq!(wait.settled().await.state, DeletionState::Failed);
     drop(wait);
     let there = running.stop().await;
+    assert_eq!(there.look::<i64>("SELECT count(*) FROM attempts"), 1, "it was sent once");
+}
+
+#[tokio::test]
+async fn whoever_waits_is_told_that_graph_took_it_before_that_is_written() {
+    let mut running = Running::start(1).await;
+    let (_, wait) = running.admit(by_call_id("a")).await;
+    assert_eq!(running.graph.next().await, "a");
+    running.there.by_hand(
+        "CREATE TRIGGER refuse BEFORE UPDATE ON attempts BEGIN SELECT raise(ABORT, 'not now'); END",
+    );
+    running.graph.answer(TAKEN);
+    let mut wait = wait.unwrap();
+    assert_eq!(wait.settled().await.state, DeletionState::Sent);
+    wait.answered();
+    running.there.by_hand("DROP TRIGGER refuse");
+    let there = running.stop().await;
+    assert_eq!(there.look::<String>("SELECT state FROM deletions"), "sent");
     assert_eq!(there.look::<i64>("SELECT count(*) FROM attempts"), 1, "it was sent once");
 }
 
