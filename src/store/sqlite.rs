@@ -110,7 +110,7 @@ impl Sqlite {
     async fn write<T, Run>(&self, run: Run) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        Run: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        Run: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         self.write_with(run, |_| ()).await
     }
@@ -123,7 +123,7 @@ impl Sqlite {
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        Run: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        Run: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
         Committed: FnOnce(&T) + Send + 'static,
     {
         self.0.writer.submit(run, committed)?.await.unwrap_or(Err(StoreError::Stopped))

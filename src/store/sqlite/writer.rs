@@ -1,10 +1,11 @@
 //! The one thread that writes, and commits together what is queued together.
 //!
-//! Each operation runs in a savepoint of its own inside the batch's transaction, and nobody is told
-//! of success before the commit is on disk (`synchronous=FULL`). An operation that fails is undone
-//! alone; when SQLite undoes the whole batch, everybody in it fails and the writer reopens its
-//! connection.
+//! Nobody is told of success before the commit is on disk (`synchronous=FULL`). An operation that
+//! fails is undone alone: the batch is then run once more, each operation in a savepoint of its own.
+//! Savepoints from the start would copy every page that each operation touches. When SQLite undoes
+//! the whole batch even so, everybody in it fails and the writer reopens its connection.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
@@ -36,8 +37,8 @@ impl Writer {
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Queues an operation. It is skipped, with nothing written, when the receiver is dropped
-    /// before its turn; otherwise `committed` runs on the writer thread after the commit and before
+    /// Queues an operation, which may be run twice. It is skipped, with nothing written, when the
+    /// receiver is dropped before its turn; otherwise `committed` runs on the writer thread after the commit and before
     /// the reply.
     ///
     /// # Errors
@@ -51,11 +52,11 @@ impl Writer {
     ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>
     where
         T: Send + 'static,
-        Run: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        Run: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
         Committed: FnOnce(&T) + Send + 'static,
     {
         let (reply, receiver) = oneshot::channel();
-        let job = Job { run: Some(run), result: None, reply, committed };
+        let job = Job { run, result: None, reply, committed };
         self.enqueue(Box::new(job))?;
         Ok(receiver)
     }
@@ -67,9 +68,9 @@ impl Writer {
     /// As [`Writer::submit`]; nothing was queued.
     pub(super) fn submit_detached<Run>(&self, run: Run) -> Result<(), StoreError>
     where
-        Run: FnOnce(&Connection) -> Result<(), StoreError> + Send + 'static,
+        Run: FnMut(&Connection) -> Result<(), StoreError> + Send + 'static,
     {
-        self.enqueue(Box::new(Detached { run: Some(run), result: Ok(()) }))
+        self.enqueue(Box::new(Detached { run, result: Ok(()) }))
     }
 
     fn enqueue(&self, work: Box<dyn Work>) -> Result<(), StoreError> {
@@ -96,14 +97,14 @@ impl Drop for Writer {
 
 /// One queued operation, its types erased.
 trait Work: Send {
-    /// Runs it inside its savepoint; false when it failed or nobody wants it any more.
+    /// Runs it, unless nobody wants it any more; false when it failed.
     fn run(&mut self, connection: &Connection) -> bool;
     /// Replies, once the batch's fate is known.
     fn finish(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 struct Job<T, Run, Committed> {
-    run: Option<Run>,
+    run: Run,
     result: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
     committed: Committed,
@@ -112,12 +113,15 @@ struct Job<T, Run, Committed> {
 impl<T, Run, Committed> Work for Job<T, Run, Committed>
 where
     T: Send,
-    Run: FnOnce(&Connection) -> Result<T, StoreError> + Send,
+    Run: FnMut(&Connection) -> Result<T, StoreError> + Send,
     Committed: FnOnce(&T) + Send,
 {
     fn run(&mut self, connection: &Connection) -> bool {
-        let Some(run) = self.run.take().filter(|_| !self.reply.is_closed()) else { return false };
-        let result = run(connection);
+        self.result = None;
+        if self.reply.is_closed() {
+            return true;
+        }
+        let result = (self.run)(connection);
         let succeeded = result.is_ok();
         self.result = Some(result);
         succeeded
@@ -138,16 +142,16 @@ where
 }
 
 struct Detached<Run> {
-    run: Option<Run>,
+    run: Run,
     result: Result<(), StoreError>,
 }
 
 impl<Run> Work for Detached<Run>
 where
-    Run: FnOnce(&Connection) -> Result<(), StoreError> + Send,
+    Run: FnMut(&Connection) -> Result<(), StoreError> + Send,
 {
     fn run(&mut self, connection: &Connection) -> bool {
-        self.result = self.run.take().map_or(Ok(()), |run| run(connection));
+        self.result = (self.run)(connection);
         self.result.is_ok()
     }
 
@@ -192,9 +196,16 @@ fn run(
 /// Runs all operations of the batch and commits them.
 fn commit(connection: &Connection, batch: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
     execute(connection, "BEGIN IMMEDIATE")?;
+    if batch.iter_mut().all(|work| run_one(work, connection)) {
+        return execute(connection, "COMMIT");
+    }
+    if !connection.is_autocommit() {
+        execute(connection, "ROLLBACK")?;
+    }
+    execute(connection, "BEGIN IMMEDIATE")?;
     for work in batch {
         execute(connection, "SAVEPOINT operation")?;
-        if !work.run(connection) {
+        if !run_one(work, connection) {
             if connection.is_autocommit() {
                 return Err(StoreError::Other("the whole batch was undone".to_owned()));
             }
@@ -203,6 +214,11 @@ fn commit(connection: &Connection, batch: &mut [Box<dyn Work>]) -> Result<(), St
         execute(connection, "RELEASE operation")?;
     }
     execute(connection, "COMMIT")
+}
+
+/// Runs one operation. A panic is a failure of this one; it must not end the thread.
+fn run_one(work: &mut Box<dyn Work>, connection: &Connection) -> bool {
+    catch_unwind(AssertUnwindSafe(|| work.run(connection))).unwrap_or(false)
 }
 
 fn execute(connection: &Connection, sql: &str) -> Result<(), StoreError> {
@@ -221,7 +237,7 @@ mod tests {
         Writer::start(connection, path).unwrap()
     }
 
-    fn insert(n: i64) -> impl FnOnce(&Connection) -> Result<i64, StoreError> + Send + 'static {
+    fn insert(n: i64) -> impl FnMut(&Connection) -> Result<i64, StoreError> + Send + 'static {
         move |connection| {
             connection.execute("INSERT INTO t VALUES (?1)", [n])?;
             Ok(n)
@@ -264,6 +280,20 @@ mod tests {
         assert_eq!(other.blocking_recv().unwrap().unwrap(), 2);
         let rows = writer.submit(count, |_| ()).unwrap().blocking_recv().unwrap().unwrap();
         assert_eq!(rows, 2);
+    }
+
+    #[test]
+    fn an_operation_that_panics_fails_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = writer(&folder);
+        let go = hold(&writer);
+        let good = writer.submit(insert(1), |_| ()).unwrap();
+        let bad = writer.submit(|_| -> Result<(), _> { panic!("on purpose") }, |()| ()).unwrap();
+        drop(go);
+        assert_eq!(good.blocking_recv().unwrap().unwrap(), 1);
+        assert!(bad.blocking_recv().is_err());
+        let rows = writer.submit(count, |_| ()).unwrap().blocking_recv().unwrap().unwrap();
+        assert_eq!(rows, 1);
     }
 
     #[test]
