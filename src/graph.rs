@@ -54,7 +54,7 @@ pub(crate) struct Answer {
     pub(crate) status: Option<u16>,
     /// Graph's id of the request.
     pub(crate) request_id: Option<String>,
-    /// Our id of the request; none when nothing was sent.
+    /// Our id of the request, or what the answer has in its place; none when nothing was sent.
     pub(crate) client_request_id: Option<String>,
     /// Graph's `Date`.
     pub(crate) date: Option<String>,
@@ -159,6 +159,9 @@ impl GraphClient {
         let kept = |name| Some(printable(response.headers().get(name)?, hidden));
         answer.status = Some(response.status().as_u16());
         answer.request_id = kept("request-id");
+        // Ours comes back; what Graph has in its place is what its support can find.
+        answer.client_request_id =
+            kept("client-request-id").filter(|id| !id.is_empty()).or(answer.client_request_id);
         answer.date = kept("date");
         answer.diagnostic = kept("x-ms-ags-diagnostic");
         let challenge = model::challenge(response.headers());
@@ -179,7 +182,9 @@ impl GraphClient {
                 GraphError::from_answer(status, patience, &body.replace(hidden, "(hidden)"))
             }
             // Of these two the body tells what they mean; for all others the status is enough.
-            Err(error) if matches!(status, 403 | 404) => GraphError::from_transport(error),
+            Err(error) if matches!(status, 403 | 404) => {
+                GraphError::Torn { status, source: error.without_url() }
+            }
             Err(_) => GraphError::from_answer(status, patience, ""),
         }
     }

@@ -123,7 +123,7 @@ mod tests {
         let (answer, _) = hang_up(CALL, vec![answer("400 Bad Request", headers, body)]).await;
         assert_eq!(answer.status, Some(400));
         assert_eq!(answer.request_id.as_deref(), Some("0e0e"));
-        assert_ne!(answer.client_request_id.as_deref(), Some("other"));
+        assert_eq!(answer.client_request_id.as_deref(), Some("other"));
         assert_eq!(answer.date.as_deref(), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
         assert_eq!(answer.diagnostic.as_deref(), Some(r#"{"saw":"(hidden)"}"#));
         assert_eq!(
@@ -136,13 +136,27 @@ mod tests {
     async fn a_call_that_graph_does_not_know_is_told_from_a_404_of_somebody_else() {
         let (known, _) = hang_up(CALL, vec![answer("404 Not Found", "", GONE)]).await;
         assert!(matches!(known.result, Err(GraphError::NotFound)), "{known:?}");
-        let (foreign, _) = hang_up(CALL, vec![answer("404 Not Found", "", "<html>")]).await;
-        assert!(matches!(foreign.result, Err(GraphError::ForeignNotFound)), "{foreign:?}");
-        // The body of an answer that breaks off cannot tell.
-        let torn = "HTTP/1.1 404 Not Found\r\nContent-Length: 50\r\n\r\n{\"error\":{\"code\"";
-        let (torn, _) = hang_up(CALL, vec![Reaction::BreakOff(torn.to_owned())]).await;
-        assert!(matches!(torn.result, Err(GraphError::Lost(_))), "{torn:?}");
-        assert_eq!(torn.status, Some(404));
+        for body in ["<html>", r#"{"error":{"code":"ResourceNotFound"}}"#] {
+            let (foreign, _) = hang_up(CALL, vec![answer("404 Not Found", "", body)]).await;
+            let is_foreign = matches!(foreign.result, Err(GraphError::ForeignNotFound { .. }));
+            assert!(is_foreign, "{foreign:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_keeps_its_status() {
+        for status in [403, 404] {
+            let torn =
+                format!("HTTP/1.1 {status} No\r\nContent-Length: 50\r\n\r\n{{\"error\":{{\"code\"");
+            let (torn, _) = hang_up(CALL, vec![Reaction::BreakOff(torn)]).await;
+            assert_eq!(torn.status, Some(status));
+            let error = torn.result.unwrap_err();
+            assert!(
+                matches!(error, GraphError::Torn { status: kept, .. } if kept == status),
+                "{error:?}"
+            );
+            assert!(!error.explanation().contains("http://"), "{}", error.explanation());
+        }
     }
 
     #[tokio::test]

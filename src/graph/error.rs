@@ -13,12 +13,12 @@ use super::model::{Denial, ErrorBody};
 /// Why a request to Graph was not carried out, or may not have been.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GraphError {
-    /// 404 in Graph's own form.
+    /// 404 with 8522.
     #[error("Graph has no such call")]
     NotFound,
-    /// 404 in any other form: it says nothing about the call.
-    #[error("a 404 that is not Graph's: from a proxy, or from a wrong base URL")]
-    ForeignNotFound,
+    /// Any other 404, whatever its code: it says nothing about the call.
+    #[error("a 404 that says nothing about the call{}", detail(code.as_ref(), None))]
+    ForeignNotFound { code: Option<String> },
     /// 429.
     #[error("Graph throttled the request")]
     Throttled { retry_after: Option<Duration> },
@@ -56,7 +56,10 @@ pub(crate) enum GraphError {
     /// The TLS handshake failed; the request was not sent.
     #[error("no secure connection to Graph")]
     Tls(#[source] reqwest::Error),
-    /// The request was or may have been sent, and no whole answer came back in time.
+    /// A 403 or 404 whose body broke off: nobody knows what is meant.
+    #[error("the answer broke off after its status {status}")]
+    Torn { status: u16, source: reqwest::Error },
+    /// The request was or may have been sent, and no status came back in time.
     #[error("the answer was lost")]
     Lost(#[source] reqwest::Error),
 }
@@ -102,8 +105,8 @@ impl GraphError {
                 },
                 None => Self::Refused { status, code, message: None },
             },
-            404 if code.is_some() => Self::NotFound,
-            404 => Self::ForeignNotFound,
+            404 if code.as_deref() == Some("8522") => Self::NotFound,
+            404 => Self::ForeignNotFound { code },
             429 => Self::Throttled { retry_after },
             503 => Self::Unavailable { retry_after },
             400..=499 if status != 408 => Self::Refused { status, message: message(), code },
@@ -136,7 +139,7 @@ impl GraphError {
                 "the call is not of the tenant that we log in to: graph.tenant_id must be the \
                  tenant of the call, never `common`",
             ),
-            Self::ForeignNotFound | Self::Redirected { .. } => {
+            Self::ForeignNotFound { .. } | Self::Redirected { .. } => {
                 Some("check graph.base_url, and what stands between here and Graph")
             }
             Self::Tls(_) => Some(
@@ -154,6 +157,7 @@ impl GraphError {
             | Self::ServerError { .. }
             | Self::UnusableId
             | Self::Connect(_)
+            | Self::Torn { .. }
             | Self::Lost(_) => None,
         }
     }
@@ -318,9 +322,13 @@ mod tests {
     #[test]
     fn status_and_code_decide_what_an_answer_means() {
         check(404, &body("8522"), "Graph has no such call");
-        let foreign = "a 404 that is not Graph's: from a proxy, or from a wrong base URL";
-        check(404, "<html>not here</html>", foreign);
-        check(404, "", foreign);
+        let wrapped = r#"{"error":{"code":"UnknownError","message":"{\"errorCode\":\"8522\"}"}}"#;
+        check(404, wrapped, "Graph has no such call");
+        let foreign = "a 404 that says nothing about the call";
+        check(404, "<html>", foreign);
+        for code in ["ResourceNotFound", "85220", "UnknownError"] {
+            check(404, &body(code), &format!("{foreign}: {code}"));
+        }
         check(403, &body("7503"), "Graph refuses this app in this tenant (code 7503)");
         check(403, &body("7504"), "Graph refuses this app in this tenant (code 7504)");
         check(403, &body("7505"), "Graph says that the call belongs to another tenant (code 7505)");

@@ -53,16 +53,18 @@ pub(crate) fn verdict(operation: Operation, earlier: Earlier, answer: &Answer) -
         | GraphError::Login(LoginError::Unavailable { retry_after, .. }) => {
             Verdict::Again { retry_after: *retry_after }
         }
-        // The request was not sent.
+        // The request was not sent, or was refused and only the reason is not known.
         GraphError::Connect(_)
+        | GraphError::Torn { status: 403, .. }
         | GraphError::Login(
             LoginError::Unreadable { .. } | LoginError::Unreachable(_) | LoginError::TimedOut,
         ) => Verdict::Again { retry_after: None },
         // The answer says nothing about what was done.
-        GraphError::ForeignNotFound
+        GraphError::ForeignNotFound { .. }
         | GraphError::Unavailable { retry_after: None }
         | GraphError::ServerError { .. }
         | GraphError::Tls(_)
+        | GraphError::Torn { .. }
         | GraphError::Lost(_) => match operation {
             Operation::HangUp | Operation::RemoveParticipant | Operation::Reject => {
                 Verdict::Again { retry_after: None }
@@ -71,9 +73,12 @@ pub(crate) fn verdict(operation: Operation, earlier: Earlier, answer: &Answer) -
         },
         GraphError::TenantFault { hint, .. }
         | GraphError::Login(LoginError::Refused { hint, .. }) => Verdict::TenantFault { hint },
-        GraphError::Unauthorized => Verdict::TenantFault { hint: error.hint().unwrap_or_default() },
-        GraphError::Login(LoginError::NotConfigured)
-        | GraphError::OtherTenant
+        // What was accepted is tried until its deadline, also by a process that was started without
+        // its tenant: the next one may have it again.
+        GraphError::Unauthorized | GraphError::Login(LoginError::NotConfigured) => {
+            Verdict::TenantFault { hint: error.hint().unwrap_or_default() }
+        }
+        GraphError::OtherTenant
         | GraphError::Refused { .. }
         | GraphError::Redirected { .. }
         | GraphError::UnusableId => Verdict::Failed { hint: error.hint() },
@@ -81,12 +86,16 @@ pub(crate) fn verdict(operation: Operation, earlier: Earlier, answer: &Answer) -
 }
 
 /// Whether the attempt that got `answer` may have had its effect although Graph did not say so: the
-/// answer was lost, or was a 5xx, or a 404 from somebody else, which counts as a 502.
+/// answer was lost, or was a 5xx, or a 404 from somebody else, which counts as a 502, or one that
+/// broke off.
 pub(crate) fn effect_possible(answer: &Answer) -> bool {
     match &answer.result {
-        Err(GraphError::Lost(_) | GraphError::Unavailable { .. } | GraphError::ForeignNotFound) => {
-            true
-        }
+        Err(
+            GraphError::Lost(_)
+            | GraphError::Unavailable { .. }
+            | GraphError::ForeignNotFound { .. },
+        ) => true,
+        Err(GraphError::Torn { status, .. }) => *status != 403,
         // A 408 says that the request did not arrive whole.
         Err(GraphError::ServerError { status, .. }) => *status != 408,
         _ => false,
@@ -136,6 +145,10 @@ mod tests {
         GraphError::ServerError { status, code: None }
     }
 
+    fn torn(status: u16) -> GraphError {
+        GraphError::Torn { status, source: cause() }
+    }
+
     fn refused(status: u16) -> GraphError {
         GraphError::Refused { status, code: None, message: None }
     }
@@ -155,7 +168,7 @@ mod tests {
             (Err(GraphError::TenantFault { code, hint: "" }), false, [FAULT; 3]),
             (Err(GraphError::OtherTenant), false, [FAILED; 3]),
             (Err(refused(403)), false, [FAILED; 3]),
-            (Err(GraphError::ForeignNotFound), true, [AGAIN, AGAIN, Unknown]),
+            (Err(GraphError::ForeignNotFound { code: None }), true, [AGAIN, AGAIN, Unknown]),
             (Err(GraphError::Throttled { retry_after: ASKED }), false, [LATER; 3]),
             (Err(GraphError::Throttled { retry_after: None }), false, [AGAIN; 3]),
             (Err(GraphError::Unavailable { retry_after: ASKED }), true, [LATER; 3]),
@@ -166,11 +179,13 @@ mod tests {
             (Err(server_error(502)), true, [AGAIN, AGAIN, Unknown]),
             (Err(server_error(504)), true, [AGAIN, AGAIN, Unknown]),
             (Err(GraphError::Tls(cause())), false, [AGAIN, AGAIN, Unknown]),
+            (Err(torn(403)), false, [AGAIN; 3]),
+            (Err(torn(404)), true, [AGAIN, AGAIN, Unknown]),
             (Err(GraphError::Lost(cause())), true, [AGAIN, AGAIN, Unknown]),
             (Err(refused(400)), false, [FAILED; 3]),
             (Err(refused(409)), false, [FAILED; 3]),
             (Err(GraphError::UnusableId), false, [FAILED; 3]),
-            (Err(LoginError::NotConfigured.into()), false, [FAILED; 3]),
+            (Err(LoginError::NotConfigured.into()), false, [FAULT; 3]),
             (Err(busy.into()), false, [LATER; 3]),
             (Err(LoginError::Unreadable { status: 200 }.into()), false, [AGAIN; 3]),
             (Err(LoginError::TimedOut.into()), false, [AGAIN; 3]),

@@ -129,6 +129,10 @@ async fn what_may_pass_is_tried_again() {
         (json!({"status": 408, "times": 1}), "sent"),
         // Somebody else's 404 says nothing about the call.
         (json!({"status": 404, "body": "<html>not here</html>", "times": 1}), "sent"),
+        (
+            json!({"status": 404, "body": {"error": {"code": "ResourceNotFound"}}, "times": 1}),
+            "sent",
+        ),
         (json!({"reset": "before", "times": 1}), "sent"),
         (json!({"reset": "after", "times": 1}), "gone"),
     ] {
