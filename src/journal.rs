@@ -147,7 +147,9 @@ impl Journal {
         // The lease is counted from before the transaction, so that it never seems longer than it is.
         let began = Instant::now();
         let dry_run = request.dry_run;
-        let slot = if dry_run { None } else { Arc::clone(&self.slots).try_acquire_owned().ok() };
+        // Without a sender nothing begins: an attempt on disk would look as if it had been sent.
+        let begins = !dry_run && !self.ready.is_closed();
+        let slot = begins.then(|| Arc::clone(&self.slots).try_acquire_owned().ok()).flatten();
         let lease = slot.as_ref().map(|_| Lease::starting(self.process, now, self.rules.lease()));
         let ask = self.ask(actor, request, now, lease);
         let (caller, seat) = waiting::caller(&self.waiting, &self.store, &self.clock);
@@ -235,12 +237,14 @@ impl Journal {
     ///
     /// It is as it was.
     pub(crate) async fn withdraw(&self, deletion: DeletionId) -> Result<Standing, StoreError> {
-        let standing = self.store.withdraw(deletion, self.clock.now()).await?;
-        // Others may have joined it.
-        if let Standing::Withdrawn(settled) = &standing {
-            self.waiting.settled(settled);
-        }
-        Ok(standing)
+        let waiting = self.waiting.clone();
+        // Others may have joined it, and are told even when this caller is gone by then.
+        let committed = move |standing: &Standing| {
+            if let Standing::Withdrawn(settled) = standing {
+                waiting.settled(settled);
+            }
+        };
+        self.store.withdraw(deletion, self.clock.now(), committed).await
     }
 }
 

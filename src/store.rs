@@ -16,7 +16,7 @@ pub(crate) mod sqlite;
 
 use std::path::Path;
 
-use self::admission::{Admission, Ask, AttemptEnd, Lease, Leased, Settled};
+use self::admission::{Admission, Ask, AttemptEnd, Lease, Leased, Settled, StepRef};
 use self::error::{OpenError, StoreError};
 use self::pepper::{Digest, Pepper};
 use self::records::{
@@ -54,6 +54,8 @@ pub(crate) struct Due {
     pub(crate) over: Vec<Settled>,
     /// When the next step is due, leases that may lapse included.
     pub(crate) next: Option<Timestamp>,
+    /// Something due was left alone because its attempt is still under way.
+    pub(crate) skipped: bool,
 }
 
 /// Where a deletion stands whose caller is about to be answered with an error.
@@ -115,15 +117,28 @@ impl Store {
 
     /// Leases up to `limit` steps that are due at `now`, each with its attempt on disk as started;
     /// nobody else gets them before the lease ends. Ends those past their deadline and those that a
-    /// hold now covers.
+    /// hold now covers. Leaves alone what is in `sending`, whatever the wall clock says of its lease.
     pub(crate) async fn lease_due(
         &self,
         now: Timestamp,
         lease: Lease,
         limit: usize,
+        sending: Vec<StepRef>,
     ) -> Result<Due, StoreError> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.lease_due(now, lease, limit).await,
+            Self::Sqlite(sqlite) => sqlite.lease_due(now, lease, limit, sending).await,
+        }
+    }
+
+    /// Whether an attempt of this step before the given one may have taken effect, by all that has
+    /// been settled until now.
+    pub(crate) async fn earlier_effect_possible(
+        &self,
+        step: StepRef,
+        attempt: i64,
+    ) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.earlier_effect_possible(step, attempt).await,
         }
     }
 
@@ -139,21 +154,23 @@ impl Store {
         }
     }
 
-    /// Makes a leased step due again that was not sent, because its lease had grown too short.
+    /// Makes a leased step due again that was not sent; its attempt had no effect.
     pub(crate) async fn give_back(&self, leased: Leased, now: Timestamp) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.give_back(leased, now).await,
         }
     }
 
-    /// Cancels a deletion of which no attempt has begun; says where it stands otherwise.
+    /// Cancels a deletion of which no attempt has begun; says where it stands otherwise. `committed`
+    /// runs as in [`Store::admit`].
     pub(crate) async fn withdraw(
         &self,
         deletion: DeletionId,
         now: Timestamp,
+        committed: impl FnOnce(&Standing) + Send + 'static,
     ) -> Result<Standing, StoreError> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.withdraw(deletion, now).await,
+            Self::Sqlite(sqlite) => sqlite.withdraw(deletion, now, committed).await,
         }
     }
 

@@ -4,23 +4,25 @@
 //! disk as started, is sent, judged and settled. Waits are rows, not sleeps: what is due is asked
 //! of the store when something ends, when something is admitted, and at the next row's time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::Journal;
 use super::verdict::{Earlier, Verdict, effect_possible, verdict};
-use crate::graph::error::GraphError;
+use crate::graph::error::{GraphError, LoginError};
 use crate::graph::pacing::next_attempt;
 use crate::graph::{Answer, GraphClient};
 use crate::health::Health;
+use crate::id::DeletionId;
 use crate::model::deletion::{DeletionState, NO_SUCH_CALL};
 use crate::model::plan::Operation;
-use crate::store::admission::{AttemptEnd, Lease, Leased, Next, Settled};
+use crate::store::admission::{AttemptEnd, Lease, Leased, Next, Settled, StepRef};
 use crate::store::error::StoreError;
 
 /// How long the sender trusts its idea of when the next step is due.
@@ -46,6 +48,8 @@ pub(crate) struct Dispatch {
     ready: mpsc::UnboundedReceiver<Ready>,
     health: Health,
     sending: JoinSet<()>,
+    /// What the tasks in `sending` send.
+    under_way: HashMap<task::Id, (StepRef, DeletionId)>,
     /// When the store is asked again.
     look_at: Instant,
 }
@@ -57,7 +61,8 @@ impl Dispatch {
         ready: mpsc::UnboundedReceiver<Ready>,
         health: Health,
     ) -> Self {
-        Self { journal, graph, ready, health, sending: JoinSet::new(), look_at: Instant::now() }
+        let (sending, under_way) = (JoinSet::new(), HashMap::new());
+        Self { journal, graph, ready, health, sending, under_way, look_at: Instant::now() }
     }
 
     /// Sends what is due until `shutdown`, then lets what is under way finish. Dropped before that,
@@ -69,14 +74,19 @@ impl Dispatch {
                 biased;
                 changed = shutdown.changed() => if changed.is_err() { break },
                 Some(ready) = self.ready.recv() => self.send(ready),
-                Some(_) = self.sending.join_next(), if !self.sending.is_empty() => {}
+                Some(ended) = self.sending.join_next_with_id() => self.ended(ended),
                 () = wake.notified() => self.lease().await,
                 () = tokio::time::sleep_until(self.look_at) => self.lease().await,
             }
         }
-        // Leased and not begun: the next start takes these up again.
+        // Leased and not begun: the next start takes these up again, as never sent.
         self.ready.close();
-        while self.sending.join_next().await.is_some() {}
+        while let Some(ready) = self.ready.recv().await {
+            give_back(&self.journal, ready.leased).await;
+        }
+        while let Some(ended) = self.sending.join_next_with_id().await {
+            self.ended(ended);
+        }
     }
 
     /// Leases what is due, as much as fits into half of the free slots: what is admitted meanwhile
@@ -95,13 +105,15 @@ impl Dispatch {
         journal.backlog.store(false, Ordering::Relaxed);
         let now = journal.clock.now();
         let lease = Lease::starting(journal.process, now, journal.rules.lease());
-        match journal.store.lease_due(now, lease, slots.len()).await {
+        let sending = self.under_way.values().map(|(step, _)| *step).collect();
+        match journal.store.lease_due(now, lease, slots.len(), sending).await {
             Ok(due) => {
                 self.health.ready("sender");
                 for settled in &due.over {
                     journal.waiting.settled(settled);
                 }
-                if let Some(next) = due.next {
+                // What was skipped stays due until its attempt ends, and needs no look before that.
+                if let Some(next) = due.next.filter(|_| !due.skipped) {
                     self.look_at = began + next.since(now).min(LONGEST_REST);
                 }
                 if due.leased.len() == slots.len() {
@@ -124,7 +136,36 @@ impl Dispatch {
             graph: self.graph.clone(),
             health: self.health.clone(),
         };
-        self.sending.spawn(attempt.run(ready));
+        let what = (ready.leased.step, ready.leased.deletion_id);
+        let task = self.sending.spawn(attempt.run(ready));
+        self.under_way.insert(task.id(), what);
+    }
+
+    /// Forgets an attempt that is over. One that panicked settled nothing: its lease lapses, and the
+    /// step is sent again.
+    fn ended(&mut self, ended: Result<(task::Id, ()), JoinError>) {
+        let error = match ended {
+            Ok((id, ())) => {
+                self.under_way.remove(&id);
+                return;
+            }
+            Err(error) => error,
+        };
+        if let Some((_, deletion)) = self.under_way.remove(&error.id()) {
+            tracing::error!(
+                deletion.id = %deletion, panicked = error.is_panic(),
+                "an attempt of deletion {deletion} failed inside"
+            );
+        }
+        self.journal.look_at_backlog();
+    }
+}
+
+/// Makes a step due again that was not sent.
+async fn give_back(journal: &Journal, leased: Leased) {
+    match journal.store.give_back(leased, journal.clock.now()).await {
+        Ok(()) => journal.backlog.store(true, Ordering::Relaxed),
+        Err(error) => tracing::warn!("a step could not be given back: {error}"),
     }
 }
 
@@ -141,11 +182,7 @@ impl Attempt {
         let rules = &self.journal.rules;
         // A lease that could end before the answer might let somebody else send as well.
         if began.elapsed() + rules.request_timeout >= rules.lease() {
-            let now = self.journal.clock.now();
-            match self.journal.store.give_back(leased, now).await {
-                Ok(()) => self.journal.backlog.store(true, Ordering::Relaxed),
-                Err(error) => tracing::warn!("a step could not be given back: {error}"),
-            }
+            give_back(&self.journal, leased).await;
         } else {
             match leased.operation {
                 Operation::HangUp => {
@@ -167,8 +204,8 @@ impl Attempt {
     /// until the lease ends when it failed otherwise, because another operation that was committed
     /// with this one may have been at fault.
     async fn settle(&self, leased: Leased, answer: &Answer, began: Instant) {
-        let earlier =
-            Earlier { effect_possible: leased.earlier_effect_possible, call_answered: false };
+        let effect_possible = self.earlier_effect_possible(&leased, answer).await;
+        let earlier = Earlier { effect_possible, call_answered: false };
         let verdict = verdict(leased.operation, earlier, answer);
         self.report(&leased, verdict, answer);
         if verdict == Verdict::Sent {
@@ -198,6 +235,22 @@ impl Attempt {
                 }
             }
         }
+    }
+
+    /// What is known now: an answer that came since the lease may have told that an earlier attempt
+    /// had no effect, never that it had one. Asked only where it decides anything.
+    async fn earlier_effect_possible(&self, leased: &Leased, answer: &Answer) -> bool {
+        if !leased.earlier_effect_possible || !matches!(answer.result, Err(GraphError::NotFound)) {
+            return leased.earlier_effect_possible;
+        }
+        let known = self.journal.store.earlier_effect_possible(leased.step, leased.attempt).await;
+        known.unwrap_or_else(|error| {
+            tracing::warn!(
+                deletion.id = %leased.deletion_id,
+                "earlier attempts are judged by what was known at the lease: {error}"
+            );
+            true
+        })
     }
 
     fn may_settle(&self, error: &StoreError, began: Instant) -> bool {
@@ -247,7 +300,14 @@ impl Attempt {
         let status = answer.status;
         match verdict {
             Verdict::TenantFault { hint } => {
-                self.health.degraded("graph", "Graph or its login refuses the configured app");
+                let not_configured =
+                    matches!(answer.result, Err(GraphError::Login(LoginError::NotConfigured)));
+                let reason = if not_configured {
+                    "deletions wait for a tenant that is not configured"
+                } else {
+                    "Graph or its login refuses the configured app"
+                };
+                self.health.degraded("graph", reason);
                 tracing::error!(
                     deletion.id = %leased.deletion_id, attempt = leased.attempt, status,
                     "nothing can be sent for this tenant: {explanation}; {hint}"
@@ -278,4 +338,50 @@ fn jitter() -> f64 {
     // Without randomness there is no jitter, which delays nothing.
     let _ = aws_lc_rs::rand::fill(&mut byte);
     f64::from(byte[0]) / f64::from(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::graph::GraphConfig;
+    use crate::config::legacy::OnEnded;
+    use crate::journal::JournalRules;
+    use crate::model::number::NumberingPlan;
+    use crate::store::fixture::{DEADLINE, Fixture, NOW, mapping};
+
+    #[tokio::test]
+    async fn an_attempt_that_panics_is_no_longer_under_way() {
+        let there = Fixture::new().await;
+        let config = GraphConfig {
+            base_url: "http://127.0.0.1:1".to_owned(),
+            login_url: "http://127.0.0.1:1".to_owned(),
+            tenant: None,
+            concurrency: 1,
+            request_timeout: Duration::from_secs(1),
+            deadline: DEADLINE,
+            other_host: true,
+        };
+        let rules = JournalRules {
+            tenant: None,
+            numbering: NumberingPlan::default(),
+            mapping: mapping(),
+            match_roster: false,
+            on_ended: OnEnded::Forward,
+            deadline: DEADLINE,
+            concurrency: 1,
+            request_timeout: config.request_timeout,
+        };
+        let clock = Clock::manual(NOW);
+        let graph = GraphClient::new(&config, clock.clone()).unwrap();
+        let store = there.store.clone();
+        let (_, mut dispatch) = Journal::new(store, graph, clock, rules, Health::default());
+        let task = dispatch.sending.spawn(async { panic!("on purpose") });
+        let step = StepRef { deletion: 1, position: 1 };
+        dispatch.under_way.insert(task.id(), (step, DeletionId::random()));
+        let ended = dispatch.sending.join_next_with_id().await.unwrap();
+        assert!(ended.is_err());
+        dispatch.ended(ended);
+        assert!(dispatch.under_way.is_empty());
+    }
 }

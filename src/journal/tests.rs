@@ -2,6 +2,7 @@
 //! away at every point.
 
 mod graph;
+mod sending;
 
 use std::future::ready;
 

@@ -24,7 +24,7 @@ impl Fixture {
     }
 
     async fn is_due(&self, now: Timestamp) -> bool {
-        let due = self.store.lease_due(now, self.lease(now), 10).await.unwrap();
+        let due = self.store.lease_due(now, self.lease(now), 10, Vec::new()).await.unwrap();
         !due.leased.is_empty()
     }
 }
@@ -35,8 +35,8 @@ async fn a_due_step_is_leased_by_one_only_with_its_attempt_on_disk() {
     there.call("a", "100").await;
     there.record("a", NOW).await;
     let (one, two) = tokio::join!(
-        there.store.lease_due(NOW, there.lease(NOW), 10),
-        there.store.lease_due(NOW, there.lease(NOW), 10)
+        there.store.lease_due(NOW, there.lease(NOW), 10, Vec::new()),
+        there.store.lease_due(NOW, there.lease(NOW), 10, Vec::new())
     );
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(one.leased.len() + two.leased.len(), 1);
@@ -56,7 +56,7 @@ async fn what_is_due_is_leased_in_order_and_no_more_than_asked_for() {
         there.record(id, NOW + SECOND * after).await;
     }
     let now = NOW + SECOND * 9;
-    let due = there.store.lease_due(now, there.lease(now), 2).await.unwrap();
+    let due = there.store.lease_due(now, there.lease(now), 2, Vec::new()).await.unwrap();
     let ids: Vec<_> = due.leased.iter().map(|leased| leased.graph_id.0.as_str()).collect();
     assert_eq!(ids, ["a", "b"]);
     assert_eq!(due.next, Some(NOW + SECOND * 3));
@@ -70,7 +70,13 @@ async fn a_step_admitted_with_a_lease_is_due_again_when_the_lease_ends() {
     assert_eq!((first.fence, first.attempt, first.earlier_effect_possible), (1, 1, false));
     assert!(!there.is_due(NOW + LEASE - Duration::from_millis(1)).await);
     let now = NOW + LEASE;
-    let second = there.store.lease_due(now, there.lease(now), 10).await.unwrap().leased.remove(0);
+    let second = there
+        .store
+        .lease_due(now, there.lease(now), 10, Vec::new())
+        .await
+        .unwrap()
+        .leased
+        .remove(0);
     assert_eq!((second.fence, second.attempt), (2, 2));
     assert!(second.earlier_effect_possible, "nobody knows what became of the first attempt");
 }
@@ -81,8 +87,13 @@ async fn an_older_lease_settles_nothing_but_its_answer_is_kept_and_remembered() 
     there.call("a", "100").await;
     let first = there.begin("a", NOW).await;
     let lapsed = NOW + LEASE;
-    let second =
-        there.store.lease_due(lapsed, there.lease(lapsed), 1).await.unwrap().leased.remove(0);
+    let second = there
+        .store
+        .lease_due(lapsed, there.lease(lapsed), 1, Vec::new())
+        .await
+        .unwrap()
+        .leased
+        .remove(0);
     let nothing = there.store.settle(first.clone(), answered(lapsed, 204, SENT)).await.unwrap();
     assert_eq!(nothing, None);
     assert_eq!(there.state(first.deletion_id).await, Open);
@@ -90,7 +101,13 @@ async fn an_older_lease_settles_nothing_but_its_answer_is_kept_and_remembered() 
 
     let later = lapsed + SECOND;
     there.store.settle(second, answered(lapsed, 429, Next::At(later))).await.unwrap();
-    let third = there.store.lease_due(later, there.lease(later), 1).await.unwrap().leased.remove(0);
+    let third = there
+        .store
+        .lease_due(later, there.lease(later), 1, Vec::new())
+        .await
+        .unwrap()
+        .leased
+        .remove(0);
     assert!(third.earlier_effect_possible, "Graph took the first attempt");
     let gone = answered(later, 404, over(Gone, None, true));
     let settled = there.store.settle(third.clone(), gone.clone()).await.unwrap().unwrap();
@@ -127,7 +144,7 @@ async fn a_starting_process_voids_older_leases_and_notes_whose_callers_were_cut_
     let late = there.store.settle(young.clone(), answered(start, 204, SENT)).await.unwrap();
     assert_eq!(late, None, "its lease is void");
     let lease = Lease::starting(process, start, LEASE);
-    let due = there.store.lease_due(start, lease, 10).await.unwrap();
+    let due = there.store.lease_due(start, lease, 10, Vec::new()).await.unwrap();
     assert_eq!(due.leased.len(), 2);
     assert!(due.leased.iter().all(|leased| leased.earlier_effect_possible));
 }
@@ -169,12 +186,13 @@ async fn a_step_that_is_tried_again_is_due_then_and_ends_at_its_deadline_at_the_
     assert_eq!(there.store.settle(leased, again).await.unwrap(), None);
     assert!(!there.is_due(NOW + SECOND * 4).await);
     let now = NOW + SECOND * 5;
-    let leased = there.store.lease_due(now, there.lease(now), 1).await.unwrap().leased.remove(0);
+    let leased =
+        there.store.lease_due(now, there.lease(now), 1, Vec::new()).await.unwrap().leased.remove(0);
 
     let end = NOW + DEADLINE;
     let never = answered(now, 429, Next::At(end + DEADLINE));
     there.store.settle(leased.clone(), never).await.unwrap();
-    let due = there.store.lease_due(end, there.lease(end), 1).await.unwrap();
+    let due = there.store.lease_due(end, there.lease(end), 1, Vec::new()).await.unwrap();
     assert!(due.leased.is_empty());
     assert_eq!(due.over[0].state, Obsolete);
     assert_eq!(due.next, None);
@@ -204,7 +222,7 @@ async fn a_hold_that_comes_before_the_sending_ends_the_deletion() {
              VALUES ('h', {}, '{kind}', '{value}', 'somebody', 0)",
             there.tenant_row
         ));
-        let due = there.store.lease_due(NOW, there.lease(NOW), 1).await.unwrap();
+        let due = there.store.lease_due(NOW, there.lease(NOW), 1, Vec::new()).await.unwrap();
         assert_eq!(due.leased.is_empty(), covers, "{kind} {value}");
         let expected = if covers { Held } else { Open };
         assert_eq!(there.state(deletion).await, expected, "{kind} {value}");
@@ -230,7 +248,7 @@ async fn what_ends_unsent_after_an_attempt_that_may_have_taken_effect_is_unknown
                  SELECT 'h', tenant, 'all', '', 'somebody', 0 FROM tenants",
             );
         }
-        let due = there.store.lease_due(now, there.lease(now), 1).await.unwrap();
+        let due = there.store.lease_due(now, there.lease(now), 1, Vec::new()).await.unwrap();
         assert_eq!(due.over[0].state, Unknown);
     }
 }
@@ -242,18 +260,24 @@ async fn a_deletion_is_withdrawn_only_before_its_first_attempt() {
         there.call(id, "100").await;
     }
     let unsent = there.record("a", NOW).await;
-    let standing = there.store.withdraw(unsent, NOW).await.unwrap();
+    let standing = there.store.withdraw(unsent, NOW, |_| ()).await.unwrap();
     assert!(matches!(standing, Standing::Withdrawn(settled) if settled.state == Cancelled));
     assert!(!there.is_due(NOW).await);
 
     let begun = there.begin("b", NOW).await;
-    assert_eq!(there.store.withdraw(begun.deletion_id, NOW).await.unwrap(), Standing::Begun);
+    assert_eq!(
+        there.store.withdraw(begun.deletion_id, NOW, |_| ()).await.unwrap(),
+        Standing::Begun
+    );
     there.store.give_back(begun.clone(), NOW).await.unwrap();
-    assert_eq!(there.store.withdraw(begun.deletion_id, NOW).await.unwrap(), Standing::Begun);
+    assert_eq!(
+        there.store.withdraw(begun.deletion_id, NOW, |_| ()).await.unwrap(),
+        Standing::Begun
+    );
 
     let sent = there.begin("c", NOW).await;
     let settled = there.store.settle(sent.clone(), answered(NOW, 204, SENT)).await.unwrap();
-    let standing = there.store.withdraw(sent.deletion_id, NOW).await.unwrap();
+    let standing = there.store.withdraw(sent.deletion_id, NOW, |_| ()).await.unwrap();
     assert_eq!(standing, Standing::Settled(settled.unwrap()));
 }
 
@@ -263,7 +287,8 @@ async fn a_step_given_back_is_due_at_once_and_had_no_effect() {
     there.call("a", "100").await;
     let first = there.begin("a", NOW).await;
     there.store.give_back(first, NOW).await.unwrap();
-    let second = there.store.lease_due(NOW, there.lease(NOW), 1).await.unwrap().leased.remove(0);
+    let second =
+        there.store.lease_due(NOW, there.lease(NOW), 1, Vec::new()).await.unwrap().leased.remove(0);
     assert_eq!((second.attempt, second.earlier_effect_possible), (2, false));
 }
 
@@ -293,7 +318,8 @@ async fn a_silent_repeat_joins_what_its_client_left_and_does_not_hit_the_next_ca
     there.call("first", "100").await;
     let ongoing = |now| there.ask(by_number("100", "ongoing"), now);
     let first = there.admit(ongoing(NOW).await).await.recorded.unwrap();
-    let leased = there.store.lease_due(NOW, there.lease(NOW), 1).await.unwrap().leased.remove(0);
+    let leased =
+        there.store.lease_due(NOW, there.lease(NOW), 1, Vec::new()).await.unwrap().leased.remove(0);
     there.store.settle(leased, answered(NOW, 204, SENT)).await.unwrap();
     there.store.abandon(first, NOW).unwrap();
     there.call("next", "100").await;

@@ -27,8 +27,19 @@ impl Sqlite {
         now: Timestamp,
         lease: Lease,
         limit: usize,
+        sending: Vec<StepRef>,
     ) -> Result<Due, StoreError> {
-        self.write(move |connection| lease_due(connection, now, lease, limit)).await
+        self.write(move |connection| lease_due(connection, now, lease, limit, &sending)).await
+    }
+
+    /// See [`crate::store::Store::earlier_effect_possible`].
+    pub(crate) async fn earlier_effect_possible(
+        &self,
+        step: StepRef,
+        attempt: i64,
+    ) -> Result<bool, StoreError> {
+        // On the writer's connection, behind every settlement that was queued before.
+        self.write(move |connection| effect_possible(connection, step, attempt)).await
     }
 
     /// See [`crate::store::Store::settle`].
@@ -46,7 +57,7 @@ impl Sqlite {
             connection
                 .prepare_cached(
                     "UPDATE attempts SET answered_at = ?4, effect_possible = 0, \
-                     error = 'not sent: too little was left of the lease' \
+                     error = 'not sent: its lease was given back' \
                      WHERE deletion = ?1 AND position = ?2 AND number = ?3",
                 )?
                 .execute(params![
@@ -77,8 +88,9 @@ impl Sqlite {
         &self,
         deletion: DeletionId,
         now: Timestamp,
+        committed: impl FnOnce(&Standing) + Send + 'static,
     ) -> Result<Standing, StoreError> {
-        self.write(move |connection| withdraw(connection, deletion, now)).await
+        self.write_with(move |connection| withdraw(connection, deletion, now), committed).await
     }
 
     /// See [`crate::store::Store::abandon`]; nobody waits for it.
@@ -123,6 +135,7 @@ fn lease_due(
     now: Timestamp,
     lease: Lease,
     limit: usize,
+    sending: &[StepRef],
 ) -> Result<Due, StoreError> {
     let mut due = Due::default();
     let found: Vec<(StepRef, i64, i64)> = connection
@@ -132,11 +145,25 @@ fn lease_due(
              WHERE s.state = 'open' AND s.next_attempt_at <= ?1 AND d.state = 'open' \
              ORDER BY s.next_attempt_at LIMIT ?2",
         )?
-        .query_map(params![now.0, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-            Ok((StepRef { deletion: row.get(0)?, position: row.get(1)? }, row.get(2)?, row.get(3)?))
-        })?
+        .query_map(
+            params![now.0, i64::try_from(limit + sending.len()).unwrap_or(i64::MAX)],
+            |row| {
+                Ok((
+                    StepRef { deletion: row.get(0)?, position: row.get(1)? },
+                    row.get(2)?,
+                    row.get(3)?,
+                ))
+            },
+        )?
         .collect::<Result<_, _>>()?;
     for (step, call, deadline) in found {
+        if sending.contains(&step) {
+            due.skipped = true;
+            continue;
+        }
+        if due.leased.len() + due.over.len() == limit {
+            break;
+        }
         let (state, why) = if deadline <= now.0 {
             (DeletionState::Obsolete, "its deadline passed before Graph took it")
         } else if admit::held(connection, call)? {
@@ -145,7 +172,7 @@ fn lease_due(
             due.leased.push(lease_one(connection, step, now, lease)?);
             continue;
         };
-        due.over.push(if effect_possible(connection, step)? {
+        due.over.push(if effect_possible(connection, step, i64::MAX)? {
             let why = format!("{why}, and an earlier attempt may have taken effect");
             end(connection, step, DeletionState::Unknown, Some(&why), now)?
         } else {
@@ -166,15 +193,19 @@ fn lease_due(
     Ok(due)
 }
 
-/// An attempt of this step may have taken effect, or has: the answer of one whose lease had lapsed
-/// may have come and settled nothing.
-fn effect_possible(connection: &Connection, step: StepRef) -> Result<bool, StoreError> {
+/// An attempt of this step with a number below `before` may have taken effect, or has: the answer
+/// of one whose lease had lapsed may have come and settled nothing.
+fn effect_possible(
+    connection: &Connection,
+    step: StepRef,
+    before: i64,
+) -> Result<bool, StoreError> {
     Ok(connection
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM attempts WHERE deletion = ?1 AND position = ?2 \
-             AND (effect_possible = 1 OR status BETWEEN 200 AND 299))",
+             AND number < ?3 AND (effect_possible = 1 OR status BETWEEN 200 AND 299))",
         )?
-        .query_row(params![step.deletion, step.position], |row| row.get(0))?)
+        .query_row(params![step.deletion, step.position, before], |row| row.get(0))?)
 }
 
 /// Puts the next attempt on disk as started and gives the step to the lease's owner.
@@ -184,7 +215,7 @@ fn lease_one(
     now: Timestamp,
     lease: Lease,
 ) -> Result<Leased, StoreError> {
-    let earlier_effect_possible = effect_possible(connection, step)?;
+    let earlier_effect_possible = effect_possible(connection, step, i64::MAX)?;
     connection
         .prepare_cached(
             "UPDATE steps SET attempts = attempts + 1, fence = fence + 1, lease_owner = ?3, \

@@ -195,7 +195,7 @@ async fn looking_for_what_is_due_writes_nothing_when_nothing_is() {
     log.push("-wal");
     let before = (fs::metadata(&log).unwrap().len(), change_counter(&there));
     for _ in 0..10 {
-        there.store.lease_due(NOW, there.lease(NOW), 256).await.unwrap();
+        there.store.lease_due(NOW, there.lease(NOW), 256, Vec::new()).await.unwrap();
     }
     assert_eq!((fs::metadata(&log).unwrap().len(), change_counter(&there)), before);
     there.store.tenant(TenantId::new("new"), NOW).await.unwrap();

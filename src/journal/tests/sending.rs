@@ -1,0 +1,99 @@
+//! What is sent twice, not at all, or judged late: stops, jumps of the clock, answers out of order.
+
+use super::*;
+use crate::model::deletion::DeletionState::{Cancelled, Failed, Gone, Sent};
+use crate::store::admission::Next;
+use crate::store::fixture::{LEASE, answered};
+
+const NO_SUCH_CALL: &str = "404 Not Found\r\nconnection: close\r\ncontent-length: 25\r\n\r\n\
+                            {\"error\":{\"code\":\"8522\"}}";
+
+#[tokio::test]
+async fn a_stopping_sender_gives_back_what_it_has_not_begun() {
+    let running = Running::start(1).await;
+    let leased = running.there.begin("a", NOW).await;
+    let slot = Arc::clone(&running.journal.slots).acquire_owned().await.unwrap();
+    running.stop.send_replace(true);
+    running.journal.ready.send(Ready { leased, began: Instant::now(), slot }).unwrap();
+    let there = running.stop().await;
+    let unsent =
+        "SELECT count(*) FROM attempts WHERE effect_possible = 0 AND error LIKE 'not sent%'";
+    assert_eq!(there.look::<i64>(unsent), 1);
+    assert_eq!(there.look::<i64>("SELECT next_attempt_at FROM steps"), NOW.0);
+}
+
+#[tokio::test]
+async fn a_stopped_sender_gets_nothing_to_begin() {
+    let mut running = Running::start(1).await;
+    running.stop.send_replace(true);
+    running.sender.join_next().await.unwrap().unwrap();
+    let (decided, _wait) = running.admit(by_call_id("a")).await;
+    assert!(decided.recorded.is_some() && decided.leased.is_none());
+    assert_eq!(running.count("SELECT count(*) FROM attempts"), 0);
+}
+
+#[tokio::test]
+async fn a_jump_of_the_clock_does_not_send_again_what_is_under_way() {
+    let mut running = Running::start(4).await;
+    let (_, wait) = running.admit(by_call_id("a")).await;
+    assert_eq!(running.graph.next().await, "a");
+    running.clock.advance(running.journal.rules.lease());
+    running.there.record("b", running.clock.now()).await;
+    running.journal.wake.notify_one();
+    assert_eq!(running.graph.next().await, "b");
+    assert_eq!(running.count("SELECT count(*) FROM attempts"), 2);
+    running.graph.answer(TAKEN);
+    running.graph.answer(TAKEN);
+    let mut wait = wait.unwrap();
+    assert_eq!(wait.settled().await.state, Sent);
+    wait.answered();
+    let there = running.stop().await;
+    assert_eq!(there.look::<i64>("SELECT count(*) FROM deletions WHERE state = 'sent'"), 2);
+    assert_eq!(there.look::<i64>("SELECT count(*) FROM attempts"), 2);
+}
+
+#[tokio::test]
+async fn an_earlier_attempt_counts_as_it_is_known_when_the_answer_comes() {
+    for (earlier_was_throttled, expected) in [(true, Failed), (false, Gone)] {
+        let mut running = Running::start(1).await;
+        let first = running.there.begin("a", NOW).await;
+        let lapsed = NOW + LEASE;
+        let store = &running.there.store;
+        let due = store.lease_due(lapsed, running.there.lease(lapsed), 1, Vec::new()).await;
+        let leased = due.unwrap().leased.remove(0);
+        assert!(leased.earlier_effect_possible);
+        let slot = Arc::clone(&running.journal.slots).acquire_owned().await.unwrap();
+        running.journal.ready.send(Ready { leased, began: Instant::now(), slot }).unwrap();
+        assert_eq!(running.graph.next().await, "a");
+        if earlier_was_throttled {
+            let throttled = answered(lapsed, 429, Next::At(lapsed));
+            assert_eq!(running.there.store.settle(first, throttled).await.unwrap(), None);
+        }
+        running.graph.answer(NO_SUCH_CALL);
+        let there = running.stop().await;
+        assert_eq!(there.look::<String>("SELECT state FROM deletions"), expected.as_str());
+    }
+}
+
+#[tokio::test]
+async fn whoever_joined_is_told_of_a_withdrawal_whose_caller_is_gone() {
+    let mut running = Running::start(1).await;
+    let (_, first) = running.admit(by_call_id("a")).await;
+    assert_eq!(running.graph.next().await, "a");
+    let (decided, own) = running.admit(by_call_id("b")).await;
+    let (_, joined) = running.admit(by_call_id("our-b")).await;
+    let first_go = running.hold_the_store().await;
+    let (second_go, held) = running.hold_later().await;
+    let mut withdraw = Box::pin(running.journal.withdraw(decided.recorded.unwrap()));
+    poll_once(&mut withdraw).await;
+    // Both are committed together; then the first of them keeps the reply of the other back.
+    drop(first_go);
+    held.await.unwrap();
+    drop(withdraw);
+    drop(second_go);
+    let mut joined = joined.unwrap();
+    assert_eq!(joined.settled().await.state, Cancelled);
+    drop((first, own, joined));
+    running.graph.answer(TAKEN);
+    running.stop().await;
+}
