@@ -333,7 +333,7 @@ impl Registry {
                 self.calls[call].row,
                 state.as_str(),
                 recorded.created_at.0,
-                recorded.abandoned.then_some(1)
+                recorded.abandoned.then_some(recorded.created_at.0)
             ])
             .unwrap();
         let row = connection.last_insert_rowid();
