@@ -205,6 +205,7 @@ impl Journal {
         let key = actor.key();
         Ask {
             generation: actor.generation(),
+            tenant: key.tenant.clone(),
             key_row: key.row,
             session_row: actor.session().map(|session| session.row),
             question: Question {

@@ -18,6 +18,8 @@ use crate::model::selector::Selector;
 pub(crate) struct Ask {
     /// The access generation that the caller was checked against.
     pub(crate) generation: i64,
+    /// The key's, which is the call's as well.
+    pub(crate) tenant: TenantId,
     pub(crate) key_row: i64,
     pub(crate) session_row: Option<i64>,
     pub(crate) selection: Selection,

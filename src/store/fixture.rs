@@ -143,6 +143,7 @@ impl Fixture {
     pub(crate) async fn ask(&self, selector: Selector, now: Timestamp) -> Ask {
         Ask {
             generation: self.store.access_generation().await.unwrap(),
+            tenant: TenantId::new(TENANT),
             key_row: self.key_row,
             session_row: None,
             question: Question {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Sqlite, audit, resolve};
 use crate::clock::Timestamp;
-use crate::id::{CallId, DeletionId, TenantId};
+use crate::id::{CallId, DeletionId};
 use crate::model::deletion::{REPEATED_BY_THE_CALLER, REPEATED_BY_THE_STACK};
 use crate::model::plan::{Decision, Earlier, Match, Matches, Operation, View, decide};
 use crate::model::selector::StatusWord;
@@ -107,15 +107,12 @@ fn record(
              VALUES (?1, ?2, 1, ?3, ?4)",
         )?
         .execute(params![step.deletion, step.position, selection.tenant_row, ask.now.0])?;
-    let tenant: String = connection
-        .prepare_cached("SELECT tenant_id FROM tenants WHERE tenant = ?1")?
-        .query_row([selection.tenant_row], |row| row.get(0))?;
     Ok(Some(Leased {
         step,
         fence: 1,
         attempt: 1,
         deletion_id,
-        tenant: TenantId::new(&tenant),
+        tenant: ask.tenant.clone(),
         call_id: call.call.call_id.clone(),
         graph_id: call.call.graph_id.clone(),
         operation,

@@ -77,6 +77,7 @@ fn ask(dice: &mut Dice, selector: Selector) -> Ask {
     Ask {
         // Four keys were made, each of which moved it.
         generation: 5,
+        tenant: crate::id::TenantId::new(&tenant_row.to_string()),
         key_row: tenant_row * 2 - i64::from(dice.one_in(2)),
         session_row: None,
         question: Question {
