@@ -80,6 +80,7 @@ fn ask(dice: &mut Dice, selector: Selector) -> Ask {
         key_row: tenant_row * 2 - i64::from(dice.one_in(2)),
         session_row: None,
         question: Question {
+            now: NOW,
             status: selector.status.clone(),
             dry_run: dice.one_in(4),
             ended_is_success: dice.one_in(3),
@@ -184,11 +185,13 @@ impl View for Naive<'_> {
         match word {
             None => {}
             Some(StatusWord::Ongoing) => {
-                found.retain(|known| known.call.ended_at.is_none() && !known.deleted);
+                found.retain(|known| known.call.ended_at.is_none() && known.deleted_at.is_none());
             }
             Some(StatusWord::Last) => {
-                let last = found.iter().filter_map(|known| known.call.ended_at).max();
-                found.retain(|known| last.is_some() && known.call.ended_at == last);
+                // What was told of the end counts, and only without that our own deletion.
+                let end = |known: &Known| known.call.ended_at.or(known.deleted_at);
+                let last = found.iter().filter_map(|known| end(known)).max();
+                found.retain(|known| last.is_some() && end(known) == last);
             }
             Some(StatusWord::Next) => found.clear(),
         }
