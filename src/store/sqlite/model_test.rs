@@ -247,13 +247,16 @@ impl View for Naive<'_> {
 
 /// The one spelling of a GUID.
 fn guid(text: &str) -> Option<String> {
-    let digits: String = text.chars().filter(|c| !"{}-".contains(*c)).collect();
-    if digits.len() != 32 || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    if digits.len() != 32 {
         return None;
     }
-    let digits = digits.to_lowercase();
-    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
-    Some(parts.join("-"))
+    let plain = digits.to_lowercase();
+    let parts = [&plain[..8], &plain[8..12], &plain[12..16], &plain[16..20], &plain[20..]];
+    let dashed = parts.join("-");
+    let spellings =
+        [plain.clone(), dashed.clone(), format!("{{{plain}}}"), format!("{{{dashed}}}")];
+    spellings.contains(&text.to_lowercase()).then_some(dashed)
 }
 
 /// The decision with its candidates in an order of their own.

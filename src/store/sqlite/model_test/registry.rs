@@ -14,9 +14,12 @@ use crate::store::fixture::{NOW, mapping};
 use crate::store::records::{ImportedCall, Party};
 use crate::store::schema;
 
-pub(super) const IDS: [&str; 8] = [
+pub(super) const IDS: [&str; 11] = [
     "x",
     "X",
+    " 57dab8b1-894c-409a-b240-bd8beae78896",
+    "urn:uuid:57dab8b1-894c-409a-b240-bd8beae78896",
+    "{57dab8b1894c409ab240bd8beae78896}",
     "19:meeting@thread.v2",
     "57dab8b1-894c-409a-b240-bd8beae78896",
     "57DAB8B1-894C-409A-B240-BD8BEAE78896",
