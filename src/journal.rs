@@ -209,6 +209,7 @@ impl Journal {
             key_row: key.row,
             session_row: actor.session().map(|session| session.row),
             question: Question {
+                now,
                 status: request.selector.status.clone(),
                 dry_run: request.dry_run,
                 ended_is_success: self.rules.on_ended == OnEnded::Success,

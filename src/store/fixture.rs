@@ -147,6 +147,7 @@ impl Fixture {
             key_row: self.key_row,
             session_row: None,
             question: Question {
+                now,
                 status: selector.status.clone(),
                 dry_run: false,
                 ended_is_success: false,
