@@ -98,7 +98,8 @@ pub(crate) struct TenantId(String);
 impl TenantId {
     /// Takes a GUID in any usual spelling, or a domain name, which is compared without case.
     pub(crate) fn new(text: &str) -> Self {
-        Self(canonical_guid(text).unwrap_or_else(|| text.trim().to_lowercase()))
+        let text = text.trim();
+        Self(canonical_guid(text).unwrap_or_else(|| text.to_lowercase()))
     }
 
     /// The canonical spelling.
@@ -152,9 +153,14 @@ impl fmt::Display for GraphCallId {
 }
 
 /// The one spelling of a GUID that arrived in upper or lower case, with or without braces and
-/// dashes; `None` when `text` is no GUID.
+/// dashes; `None` when `text` is anything else, such as a URN or a GUID between blanks.
 pub(crate) fn canonical_guid(text: &str) -> Option<String> {
-    let uuid = Uuid::try_parse(text.trim()).ok()?;
+    let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(text);
+    // The parser takes more spellings than these two; they differ in length.
+    if !matches!(inner.len(), 32 | 36) {
+        return None;
+    }
+    let uuid = Uuid::try_parse(inner).ok()?;
     Some(uuid.hyphenated().to_string())
 }
 
@@ -170,11 +176,41 @@ mod tests {
             "57DAB8B1-894C-409A-B240-BD8BEAE78896",
             "{57dab8b1-894c-409a-b240-bd8beae78896}",
             "57DAB8B1894C409AB240BD8BEAE78896",
-            " 57dab8b1894c409ab240bd8beae78896 ",
+            "{57Dab8b1894c409ab240bd8beae78896}",
         ] {
             assert_eq!(canonical_guid(spelling).as_deref(), Some(canonical), "{spelling}");
         }
-        assert_eq!(canonical_guid("57dab8b1-894c-409a-b240"), None);
+    }
+
+    #[test]
+    fn what_only_resembles_a_guid_is_none() {
+        for text in [
+            "",
+            "{}",
+            "57dab8b1-894c-409a-b240",
+            "urn:uuid:57dab8b1-894c-409a-b240-bd8beae78896",
+            "{urn:uuid:57dab8b1-894c-409a-b240-bd8beae78896}",
+            " 57dab8b1894c409ab240bd8beae78896",
+            "57dab8b1-894c-409a-b240-bd8beae78896\n",
+            "\u{a0}57dab8b1-894c-409a-b240-bd8beae78896",
+            "{57dab8b1-894c-409a-b240-bd8beae78896",
+            "57dab8b1-894c-409a-b240-bd8beae78896}",
+            "{{57dab8b1-894c-409a-b240-bd8beae78896}}",
+            "{57dab8b1-894c-409a-b240-bd8beae788}",
+            "57dab8b1-894c409ab240bd8beae78896",
+            "57dab8b1-894c4-09ab-240b-d8beae78896",
+            "57dab8b1894c409ab240bd8beae7889g",
+            "57dab8b1894c409ab240bd8beae788\u{e9}",
+        ] {
+            assert_eq!(canonical_guid(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_tenant_is_taken_without_the_blanks_around_it() {
+        let canonical = "57dab8b1-894c-409a-b240-bd8beae78896";
+        assert_eq!(TenantId::new(" {57DAB8B1-894C-409A-B240-BD8BEAE78896}\n").as_str(), canonical);
+        assert_eq!(TenantId::new(" Contoso.Example ").as_str(), "contoso.example");
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::model::number::NumberingPlan;
 use crate::model::plan::{Decision, Earlier, Question};
 use crate::model::rights::Right;
 use crate::model::selector::Selector;
-use crate::store::admission::{Admission, Ask, Decided, Lease, Selection, Settled};
+use crate::store::admission::{Admission, Ask, Claim, Decided, Lease, Selection, Settled};
 use crate::store::error::StoreError;
 use crate::store::{Standing, Store};
 
@@ -104,12 +104,12 @@ impl Journal {
     ) -> (Self, Dispatch) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let journal = Self {
+            waiting: Waiting::new(store.clone()),
             store,
             clock,
             process: ProcessId::random(),
             slots: Arc::new(Semaphore::new(rules.concurrency)),
             rules: Arc::new(rules),
-            waiting: Waiting::default(),
             ready: sender,
             wake: Arc::new(Notify::new()),
             backlog: Arc::default(),
@@ -152,12 +152,12 @@ impl Journal {
         let slot = begins.then(|| Arc::clone(&self.slots).try_acquire_owned().ok()).flatten();
         let lease = slot.as_ref().map(|_| Lease::starting(self.process, now, self.rules.lease()));
         let ask = self.ask(actor, request, now, lease);
-        let (caller, seat) = waiting::caller(&self.waiting, &self.store, &self.clock);
+        let (caller, seat) = waiting::caller(&self.waiting, &self.clock);
         let journal = self.clone();
         let committed = move |admission: &Admission| {
             if let Admission::Decided(decided) = admission {
                 if let Some((deletion, over)) = waited_for(decided, dry_run) {
-                    seat.take(deletion, over);
+                    seat.take(deletion, claim_of(decided, deletion), over);
                 }
                 journal.start(decided, began, slot);
             }
@@ -165,7 +165,8 @@ impl Journal {
         match self.store.admit(ask, committed).await? {
             Admission::AccessChanged => Ok(Admitted::AccessChanged),
             Admission::Decided(decided) => {
-                let wait = waited_for(&decided, dry_run).map(|(id, _)| Wait::new(id, caller));
+                let wait = waited_for(&decided, dry_run)
+                    .map(|(id, _)| Wait::new(id, claim_of(&decided, id), caller));
                 Ok(Admitted::Decided(decided, wait))
             }
         }
@@ -206,9 +207,11 @@ impl Journal {
         let key = actor.key();
         Ask {
             generation: actor.generation(),
+            tenant: key.tenant.clone(),
             key_row: key.row,
             session_row: actor.session().map(|session| session.row),
             question: Question {
+                now,
                 status: request.selector.status.clone(),
                 dry_run: request.dry_run,
                 ended_is_success: self.rules.on_ended == OnEnded::Success,
@@ -260,4 +263,9 @@ fn waited_for(decided: &Decided, dry_run: bool) -> Option<(DeletionId, Option<Se
         }
         _ => decided.recorded.map(|deletion| (deletion, None)),
     }
+}
+
+/// The caller's place at the deletion, when it is one by its own key and selector.
+fn claim_of(decided: &Decided, deletion: DeletionId) -> Option<Claim> {
+    decided.claim.map(|number| Claim { deletion, number })
 }

@@ -16,7 +16,7 @@ pub(crate) mod sqlite;
 
 use std::path::Path;
 
-use self::admission::{Admission, Ask, AttemptEnd, Lease, Leased, Settled, StepRef};
+use self::admission::{Admission, Ask, AttemptEnd, Claim, Lease, Leased, Settled, StepRef};
 use self::error::{OpenError, StoreError};
 use self::pepper::{Digest, Pepper};
 use self::records::{
@@ -174,10 +174,17 @@ impl Store {
         }
     }
 
-    /// Queues the note that a deletion's client went away before the answer.
-    pub(crate) fn abandon(&self, deletion: DeletionId, now: Timestamp) -> Result<(), StoreError> {
+    /// Queues the note that the last caller of a deletion went away before the answer.
+    pub(crate) fn abandon(&self, claim: Claim, now: Timestamp) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.abandon(deletion, now),
+            Self::Sqlite(sqlite) => sqlite.abandon(claim, now),
+        }
+    }
+
+    /// Queues the note that the last caller of a deletion was told that Graph has not answered yet.
+    pub(crate) fn answered(&self, claim: Claim, now: Timestamp) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.answered(claim, now),
         }
     }
 

@@ -213,7 +213,11 @@ CREATE TABLE deletions (
     created_at    INTEGER NOT NULL,
     deadline_at   INTEGER NOT NULL,
     settled_at    INTEGER,
-    -- The client went away before it was answered.
+    -- How many callers it has had by its own key and selector; the last one counts.
+    claims        INTEGER NOT NULL DEFAULT 1,
+    -- When that caller was told that Graph had not answered yet.
+    answered_at   INTEGER,
+    -- When that caller went away without an answer.
     abandoned_at  INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX deletions_one_open ON deletions (call, kind)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::lock;
 use crate::access::Access;
@@ -147,9 +148,12 @@ async fn gateway(
         }
         leaving.unready("server", "stopping");
         shutdown.send_replace(true);
+        Instant::now()
     };
-    tokio::join!(served, admin(listeners.admin, &config, health, ending), stop);
-    let stopped = workers.stop(config.listen.drain).await;
+    let ((), (), began) =
+        tokio::join!(served, admin(listeners.admin, &config, health, ending), stop);
+    // One time for all of it: what the connections have used the workers do not have.
+    let stopped = workers.stop(config.listen.drain.saturating_sub(began.elapsed())).await;
     tracing::info!("stopped");
     stopped.map_err(|WorkerFailed(name)| ServeError::Worker(name.to_owned()))
 }
@@ -196,6 +200,9 @@ async fn build(
         .map_err(|error: ClientError| ServeError::Graph(error.into()))?;
     if config.graph.other_host {
         health.degraded("graph.host", "Graph is at a host that is not Microsoft's");
+    }
+    if config.graph.tenant.is_none() {
+        health.degraded("graph.tenant", "no tenant is configured: nothing can be sent");
     }
     let (journal, dispatch) =
         Journal::new(store.clone(), graph, clock.clone(), rules(config), health.clone());

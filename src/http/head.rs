@@ -2,6 +2,7 @@
 
 use hyper::header::{HeaderMap, HeaderValue};
 
+use crate::id::canonical_guid;
 use crate::secret::Secret;
 
 /// What the headers say.
@@ -20,8 +21,9 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Reads `headers`. An empty credential is none, the first of several counts, and one that is
-    /// no text is none of ours.
+    /// Reads `headers`. An empty credential is none, and one that is no text is none of ours. Equal
+    /// ones are one; different ones make one that is malformed, because whatever stands before us
+    /// may have looked at another than we would.
     pub(super) fn read(headers: &HeaderMap) -> Self {
         let mut head = Self::default();
         for (name, value) in headers {
@@ -31,10 +33,8 @@ impl Head {
                     head.prefetch |= asks_ahead(value.as_bytes());
                 }
                 "content-type" => head.form = is_form(value.as_bytes()),
-                "x-api-key" if head.api_key.is_none() => head.api_key = credential(text(value)),
-                "authorization" if head.bearer.is_none() => {
-                    head.bearer = credential(bearer(text(value)));
-                }
+                "x-api-key" => keep(&mut head.api_key, text(value)),
+                "authorization" => keep(&mut head.bearer, bearer(text(value))),
                 _ => {}
             }
         }
@@ -64,9 +64,18 @@ fn bearer(value: &str) -> &str {
     }
 }
 
-fn credential(text: &str) -> Option<Secret<String>> {
+fn keep(kept: &mut Option<Secret<String>>, text: &str) {
     let text = text.trim();
-    (!text.is_empty()).then(|| Secret::new(text.to_owned()))
+    if text.is_empty() {
+        return;
+    }
+    let spelt = |text: &str| canonical_guid(text).unwrap_or_else(|| text.to_owned());
+    *kept = Some(Secret::new(match kept.as_ref().map(Secret::expose) {
+        None => text.to_owned(),
+        Some(first) if spelt(first) == spelt(text) => first.clone(),
+        // Several values of one header are a list, and a list is neither key nor token.
+        Some(first) => format!("{first}, {text}"),
+    }));
 }
 
 #[cfg(test)]
@@ -117,7 +126,7 @@ mod tests {
     #[test]
     fn credentials_are_taken_without_blanks_and_an_empty_one_is_none() {
         let exposed = |secret: Option<Secret<String>>| secret.map(|secret| secret.expose().clone());
-        let found = head(&[("x-api-key", " key "), ("x-api-key", "other")]);
+        let found = head(&[("x-api-key", " key "), ("x-api-key", ""), ("x-api-key", "key")]);
         assert_eq!(exposed(found.api_key).as_deref(), Some("key"));
         assert_eq!(exposed(head(&[("x-api-key", " ")]).api_key), None);
         for (value, expected) in [
@@ -129,6 +138,28 @@ mod tests {
             ("Bearertoken", None),
         ] {
             assert_eq!(exposed(head(&[("authorization", value)]).bearer).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn different_credentials_in_one_header_are_none_of_ours_and_equal_ones_are_one() {
+        let guid = "74c8eea0-50c6-40b2-9f3e-252ed501c3c8";
+        let other = "57dab8b1-894c-409a-b240-bd8beae78896";
+        let upper = guid.to_uppercase();
+        for (values, expected) in [
+            (vec![guid, upper.as_str(), "{74c8eea050c640b29f3e252ed501c3c8}"], guid.to_owned()),
+            (vec![guid, other], format!("{guid}, {other}")),
+            (vec![guid, other, guid], format!("{guid}, {other}, {guid}")),
+        ] {
+            let bearers: Vec<_> = values.iter().map(|value| format!("Bearer {value}")).collect();
+            let mut lines: Vec<_> = values.iter().map(|value| ("x-api-key", *value)).collect();
+            lines.extend(bearers.iter().map(|value| ("authorization", value.as_str())));
+            // Another scheme is no credential here, beside ours as little as alone.
+            lines.push(("authorization", "Basic dXNlcjpwYXNz"));
+            let found = head(&lines);
+            for found in [found.api_key, found.bearer] {
+                assert_eq!(found.map(|secret| secret.expose().clone()), Some(expected.clone()));
+            }
         }
     }
 

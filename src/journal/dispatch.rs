@@ -93,6 +93,7 @@ impl Dispatch {
     /// finds one, too. When there is more, the next look comes at once.
     async fn lease(&mut self) {
         let journal = &self.journal;
+        journal.waiting.note_again();
         let mut slots = Vec::new();
         for _ in 0..journal.slots.available_permits().div_ceil(2) {
             slots.extend(Arc::clone(&journal.slots).try_acquire_owned());

@@ -5,16 +5,35 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::id::DeletionId;
 use crate::store::Store;
-use crate::store::admission::Settled;
+use crate::store::admission::{Claim, Settled};
 
-/// Who waits for what.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Waiting(Arc<Mutex<HashMap<DeletionId, Vec<oneshot::Sender<Settled>>>>>);
+/// Who waits for what, and what is to be noted of those who no longer do.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    store: Store,
+    senders: Arc<Mutex<HashMap<DeletionId, Vec<oneshot::Sender<Settled>>>>>,
+    /// What the store had no room for; it is offered again.
+    kept: Arc<Mutex<Vec<(Note, Timestamp)>>>,
+}
+
+/// What became of the last caller of a deletion.
+#[derive(Clone, Copy, Debug)]
+enum Note {
+    /// He went away without an answer.
+    Abandoned(Claim),
+    /// He has an answer, and the deletion is not over.
+    Answered(Claim),
+}
 
 impl Waiting {
+    /// Nobody waits yet; notes go to `store`.
+    pub(super) fn new(store: Store) -> Self {
+        Self { store, senders: Arc::default(), kept: Arc::default() }
+    }
+
     /// Tells `sender` when the deletion is over.
     pub(super) fn register(&self, deletion: DeletionId, sender: oneshot::Sender<Settled>) {
         let mut waiting = self.lock();
@@ -29,6 +48,29 @@ impl Waiting {
         for sender in senders {
             // Whoever has stopped waiting does not miss it.
             let _ = sender.send(settled.clone());
+        }
+    }
+
+    /// Offers the store again what it had no room for.
+    pub(super) fn note_again(&self) {
+        let kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        for (note, at) in kept {
+            self.offer(note, at);
+        }
+    }
+
+    fn note(&self, note: Note, clock: &Clock) {
+        self.offer(note, clock.now());
+    }
+
+    fn offer(&self, note: Note, at: Timestamp) {
+        let noted = match note {
+            Note::Abandoned(claim) => self.store.abandon(claim, at),
+            Note::Answered(claim) => self.store.answered(claim, at),
+        };
+        if let Err(error) = noted {
+            tracing::warn!("it could not be noted yet what became of a caller: {error}");
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).push((note, at));
         }
     }
 
@@ -50,7 +92,7 @@ impl Waiting {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<DeletionId, Vec<oneshot::Sender<Settled>>>> {
         // Each change is one insertion or removal: a panic elsewhere cannot leave half of one.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.senders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,18 +101,24 @@ impl Waiting {
 #[derive(Debug)]
 pub(crate) struct Wait {
     deletion: DeletionId,
+    claim: Option<Claim>,
     caller: Caller,
 }
 
 impl Wait {
     /// The wait of `caller`, whose [`Seat`] has been taken for this deletion.
-    pub(super) const fn new(deletion: DeletionId, caller: Caller) -> Self {
-        Self { deletion, caller }
+    pub(super) const fn new(deletion: DeletionId, claim: Option<Claim>, caller: Caller) -> Self {
+        Self { deletion, claim, caller }
     }
 
     /// The deletion that is waited for.
     pub(crate) const fn deletion(&self) -> DeletionId {
         self.deletion
+    }
+
+    /// The deletion was asked for by this caller's own key and selector.
+    pub(crate) const fn is_own(&self) -> bool {
+        self.claim.is_some()
     }
 
     /// Waits until the deletion is over; never ends when the sender has stopped. May be dropped and
@@ -86,6 +134,15 @@ impl Wait {
     pub(crate) fn answered(mut self) {
         self.caller.answered = true;
     }
+
+    /// The caller has an answer, and the deletion is not over: a start after a crash must not take
+    /// it for one whose caller was cut off.
+    pub(crate) fn answered_before_its_end(mut self) {
+        self.caller.answered = true;
+        if let Some(claim) = self.claim {
+            self.caller.waiting.note(Note::Answered(claim), &self.caller.clock);
+        }
+    }
 }
 
 /// Who asks for a deletion, from before it is decided. Dropped at whatever moment, either this or
@@ -95,7 +152,6 @@ pub(super) struct Caller {
     place: Arc<Mutex<Place>>,
     settled: oneshot::Receiver<Settled>,
     waiting: Waiting,
-    store: Store,
     clock: Clock,
     answered: bool,
 }
@@ -105,41 +161,37 @@ pub(super) struct Seat {
     place: Arc<Mutex<Place>>,
     sender: oneshot::Sender<Settled>,
     waiting: Waiting,
-    store: Store,
     clock: Clock,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Asking,
-    Waiting(DeletionId),
+    Waiting(DeletionId, Option<Claim>),
     Gone,
 }
 
 /// A caller and his seat.
-pub(super) fn caller(waiting: &Waiting, store: &Store, clock: &Clock) -> (Caller, Seat) {
+pub(super) fn caller(waiting: &Waiting, clock: &Clock) -> (Caller, Seat) {
     let (sender, settled) = oneshot::channel();
     let place = Arc::new(Mutex::new(Place::Asking));
-    let seat = Seat {
-        place: Arc::clone(&place),
-        sender,
-        waiting: waiting.clone(),
-        store: store.clone(),
-        clock: clock.clone(),
-    };
-    let (waiting, store, clock) = (waiting.clone(), store.clone(), clock.clone());
-    (Caller { place, settled, waiting, store, clock, answered: false }, seat)
+    let (waiting, clock) = (waiting.clone(), clock.clone());
+    let seat =
+        Seat { place: Arc::clone(&place), sender, waiting: waiting.clone(), clock: clock.clone() };
+    (Caller { place, settled, waiting, clock, answered: false }, seat)
 }
 
 impl Seat {
     /// The caller waits for this deletion, which is on disk; `over` when it is settled already.
-    pub(super) fn take(self, deletion: DeletionId, over: Option<Settled>) {
+    pub(super) fn take(self, deletion: DeletionId, claim: Option<Claim>, over: Option<Settled>) {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*place, Place::Gone) {
-            abandon(&self.store, deletion, &self.clock);
+            if let Some(claim) = claim {
+                self.waiting.note(Note::Abandoned(claim), &self.clock);
+            }
             return;
         }
-        *place = Place::Waiting(deletion);
+        *place = Place::Waiting(deletion, claim);
         match over {
             // The caller is there: his place says so.
             Some(settled) => drop(self.sender.send(settled)),
@@ -151,23 +203,13 @@ impl Seat {
 impl Drop for Caller {
     fn drop(&mut self) {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Place::Waiting(deletion) = *place {
+        if let Place::Waiting(deletion, claim) = *place {
             self.settled.close();
             self.waiting.forget(deletion);
-            if !self.answered {
-                abandon(&self.store, deletion, &self.clock);
+            if let (false, Some(claim)) = (self.answered, claim) {
+                self.waiting.note(Note::Abandoned(claim), &self.clock);
             }
         }
         *place = Place::Gone;
-    }
-}
-
-/// Notes that nobody waits any more for a deletion that nobody was told of.
-fn abandon(store: &Store, deletion: DeletionId, clock: &Clock) {
-    if let Err(error) = store.abandon(deletion, clock.now()) {
-        tracing::warn!(
-            deletion.id = %deletion,
-            "it could not be noted that the client of deletion {deletion} went away: {error}"
-        );
     }
 }

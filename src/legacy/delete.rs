@@ -123,22 +123,24 @@ async fn settle(app: &App, mut wait: Wait, outcome: Outcome) -> Result<Outcome, 
         () = tokio::time::sleep(app.wait()) => None,
         _ = shutdown.wait_for(|stopping| *stopping) => None,
     };
-    let result = match settled {
-        Some(settled) => over(outcome, &settled),
-        None => pending(app, outcome).await,
+    let Some(settled) = settled else {
+        let result = pending(app, outcome, wait.is_own()).await;
+        wait.answered_before_its_end();
+        return result;
     };
+    let result = over(outcome, &settled);
     wait.answered();
     result
 }
 
 /// The answer when Graph has not answered in time.
-async fn pending(app: &App, outcome: Outcome) -> Result<Outcome, GatewayError> {
+async fn pending(app: &App, outcome: Outcome, own: bool) -> Result<Outcome, GatewayError> {
     let Some(deletion) = outcome.deletion_id else { return Ok(outcome) };
     if app.on_pending() == OnPending::Success {
         return Ok(outcome);
     }
-    // Only its own caller may withdraw a deletion.
-    if outcome.kind == OutcomeKind::Joined {
+    // Only its own caller, or one who repeats that request, may withdraw a deletion.
+    if !own {
         return Err(not_done(outcome, Refusal::UnknownOutcome));
     }
     match app.journal.withdraw(deletion).await {

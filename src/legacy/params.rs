@@ -295,6 +295,11 @@ mod tests {
             check_error(text, Name::CallId, "almost");
         }
         check_error("dry_run=1", Name::DryRun, "write dryRun");
+        for text in ["amp;callID=zzz", "callID[]=zzz&callID=x", "callID%5B%5d=zzz", "+callID=zzz"] {
+            check_error(&format!("action=x&{text}"), Name::CallId, "almost");
+        }
+        check_error("status=last&nativeID%0D%0A=zzz", Name::NativeId, "almost");
+        check("amp;=x&[]=x&+=x", Name::CallId, None);
         check("calls=x&call id=x&callIDs=x&_=x", Name::CallId, None);
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Call {
     pub(crate) started_at: Option<Timestamp>,
     /// When it ended; none while it has not.
     pub(crate) ended_at: Option<Timestamp>,
+    /// When the registry was last told of it.
+    pub(crate) last_seen_at: Timestamp,
 }
 
 /// Graph's `callState` (schema `v1.0-Prod`), and `ringing` of its beta.

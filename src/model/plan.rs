@@ -6,15 +6,23 @@
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId};
 use crate::model::call::{Call, CallState};
 use crate::model::deletion::DeletionState;
 use crate::model::selector::StatusWord;
 
+/// For so long a call is believed to be ending without a deletion of ours. Its end may never be
+/// told, and then waiting for it would be a promise that nobody keeps.
+pub(crate) const ENDING_IS_BELIEVED: Duration = Duration::from_mins(1);
+
 /// What the decision depends on besides the view.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
+    /// The time of the request.
+    pub(crate) now: Timestamp,
     /// The status words, when the parameter was sent.
     pub(crate) status: Option<Vec<StatusWord>>,
     /// Nothing is to be recorded.
@@ -83,7 +91,7 @@ pub(crate) enum Decision {
     Join(Earlier),
     /// Graph has taken an earlier deletion of ours.
     AlreadyDeleted(Earlier),
-    /// The call is being ended by others; there is nothing to add.
+    /// The call was seen being ended by others just now; there is nothing to add.
     Ending { call_id: CallId },
     /// The call has ended, and that counts as success here.
     AlreadyEnded { call_id: CallId },
@@ -155,7 +163,9 @@ fn decide_one<V: View>(
         if question.ended_is_success {
             return Ok(Decision::AlreadyEnded { call_id });
         }
-    } else if one.call.state == CallState::Terminating {
+    } else if one.call.state == CallState::Terminating
+        && question.now.since(one.call.last_seen_at) <= ENDING_IS_BELIEVED
+    {
         return Ok(Decision::Ending { call_id });
     }
     let operation = Operation::HangUp;

@@ -1,7 +1,7 @@
 //! A stream that notes which part of an exchange is under way, for the clock of its connection.
 //!
-//! It looks at when bytes pass and never at what they say, with one exception: a line break
-//! between requests begins none.
+//! It looks at when bytes pass and never at what they say, with two exceptions: a line break between
+//! requests begins none, and a request line with a raw `#` is made one that hyper refuses.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -90,12 +90,14 @@ impl Progress {
 pub(super) struct Watched {
     stream: TcpStream,
     progress: Arc<Progress>,
+    /// The last line that was read has not ended; it may go on in the next piece.
+    line: Line,
 }
 
 impl Watched {
     /// Watches `stream` and notes in `progress`.
-    pub(super) const fn new(stream: TcpStream, progress: Arc<Progress>) -> Self {
-        Self { stream, progress }
+    pub(super) fn new(stream: TcpStream, progress: Arc<Progress>) -> Self {
+        Self { stream, progress, line: Line::default() }
     }
 
     fn wrote(&self, count: usize) {
@@ -113,6 +115,7 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.line.spoil(&mut buffer.filled_mut()[before..]);
         // Old clients send a line break after a body; it begins no head.
         if self.progress.phase() == Phase::Idle
             && buffer.filled()[before..].iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
@@ -120,6 +123,51 @@ impl AsyncRead for Watched {
             self.progress.enter(Phase::Head);
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Finds request lines that hold a raw `#`, across the pieces in which they arrive.
+///
+/// hyper takes what follows a `#` in the target for a fragment and drops it without a word. A client
+/// that does not escape would then delete by half an identifier, and a `dryRun` behind it would be
+/// lost. A blank in its place makes hyper refuse the request.
+#[derive(Default)]
+struct Line {
+    /// The beginning of the line that has not ended, as far as it tells a request line.
+    begun: [u8; "POST ".len()],
+    /// How much of that is there.
+    length: usize,
+    /// The line is complete.
+    ended: bool,
+}
+
+impl Line {
+    fn spoil(&mut self, piece: &mut [u8]) {
+        if piece.contains(&b'#') {
+            for line in piece.split_inclusive_mut(|byte| *byte == b'\n') {
+                self.go_on(line);
+                if self.begun.starts_with(b"GET ") || self.begun == *b"POST " {
+                    line.iter_mut().filter(|byte| **byte == b'#').for_each(|byte| *byte = b' ');
+                }
+            }
+        } else {
+            let last = piece.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            if last > 0 {
+                *self = Self::default();
+            }
+            self.go_on(&piece[last..]);
+        }
+    }
+
+    /// Takes in the next part of the line, or the first of a new one when it had ended.
+    fn go_on(&mut self, part: &[u8]) {
+        if self.ended {
+            *self = Self::default();
+        }
+        let taken = part.len().min(self.begun.len() - self.length);
+        self.begun[self.length..self.length + taken].copy_from_slice(&part[..taken]);
+        self.length += taken;
+        self.ended = part.last() == Some(&b'\n');
     }
 }
 
@@ -177,5 +225,35 @@ impl AsyncWrite for Watched {
                 return Poll::Ready(Ok(()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What hyper reads when `text` arrives in pieces of every size.
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        for size in 1..=text.len() {
+            let mut line = Line::default();
+            let mut bytes = text.as_bytes().to_vec();
+            bytes.chunks_mut(size).for_each(|piece| line.spoil(piece));
+            assert_eq!(String::from_utf8(bytes).unwrap(), expected, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_raw_hash_in_a_request_line_becomes_a_blank_that_hyper_refuses() {
+        check("GET /a?b=1#2&dryRun=1 HTTP/1.1\r\n", "GET /a?b=1 2&dryRun=1 HTTP/1.1\r\n");
+        check("POST /a#b HTTP/1.1\r\n\r\n", "POST /a b HTTP/1.1\r\n\r\n");
+        let second = "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b#c HTTP/1.1\r\n\r\n";
+        check(second, &second.replace('#', " "));
+    }
+
+    #[test]
+    fn a_hash_elsewhere_stays() {
+        let text = "POST /a HTTP/1.1\r\nX-Note: #1\r\n\r\nextension=12#34&status=last";
+        check(text, text);
     }
 }

@@ -12,6 +12,9 @@ use tokio::time::Instant;
 
 use crate::server::drain::Shutdown;
 
+/// What a worker has to stop, however late its turn comes.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// The workers of one process.
 pub(crate) struct Workers {
     shutdown: watch::Sender<bool>,
@@ -59,7 +62,8 @@ impl Workers {
     }
 
     /// Stops all, the last started first, so that none outlives what it works with. What has not
-    /// ended after `limit` in all is dropped at its next await.
+    /// ended after `limit` in all is dropped at its next await; whoever comes to its turn late has
+    /// a second nevertheless, because its own work may be short.
     ///
     /// # Errors
     ///
@@ -68,6 +72,7 @@ impl Workers {
         let deadline = Instant::now() + limit;
         for Worker { name, stop, mut task } in self.running.into_iter().rev() {
             stop.send_replace(true);
+            let deadline = deadline.max(Instant::now() + GRACE);
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
                 tracing::warn!(worker = name, "worker {name} did not stop in time, dropping it");
                 task.abort();

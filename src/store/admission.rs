@@ -18,6 +18,8 @@ use crate::model::selector::Selector;
 pub(crate) struct Ask {
     /// The access generation that the caller was checked against.
     pub(crate) generation: i64,
+    /// The key's, which is the call's as well.
+    pub(crate) tenant: TenantId,
     pub(crate) key_row: i64,
     pub(crate) session_row: Option<i64>,
     pub(crate) selection: Selection,
@@ -88,6 +90,14 @@ impl CallField {
     }
 }
 
+/// A caller's place at a deletion that was asked for by its own key and selector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) deletion: DeletionId,
+    /// The first caller's is 1, that of one who repeats the request one more.
+    pub(crate) number: i64,
+}
+
 /// The right to send, until a time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lease {
@@ -117,6 +127,9 @@ pub(crate) struct Decided {
     pub(crate) decision: Decision,
     /// The deletion that was recorded now.
     pub(crate) recorded: Option<DeletionId>,
+    /// The asker's place among the callers of the deletion, when it was asked for by the same key
+    /// and selector: only its last caller's going away means that a repeat joins it.
+    pub(crate) claim: Option<i64>,
     /// Its first attempt, when it was leased with the record.
     pub(crate) leased: Option<Leased>,
 }

@@ -5,7 +5,7 @@ mod records;
 use std::time::Duration;
 
 use super::Standing;
-use super::admission::{Ask, Decided, Lease, Next};
+use super::admission::{Ask, Claim, Decided, Lease, Next};
 use super::error::StoreError;
 use super::fixture::{DEADLINE, Fixture, LEASE, NOW, answered, by_call_id, by_number, over};
 use crate::clock::Timestamp;
@@ -118,7 +118,7 @@ async fn an_older_lease_settles_nothing_but_its_answer_is_kept_and_remembered() 
 #[tokio::test]
 async fn a_starting_process_voids_older_leases_and_notes_whose_callers_were_cut_off() {
     let there = Fixture::new().await;
-    for id in ["old", "young", "sent"] {
+    for id in ["old", "young", "sent", "told"] {
         there.call(id, "100").await;
     }
     let old = there.begin("old", NOW).await;
@@ -126,9 +126,11 @@ async fn a_starting_process_voids_older_leases_and_notes_whose_callers_were_cut_
     let young = there.begin("young", start - SECOND).await;
     let sent = there.begin("sent", start - SECOND).await;
     there.store.settle(sent.clone(), answered(start, 204, SENT)).await.unwrap();
+    let told = there.begin("told", start - SECOND).await.deletion_id;
+    there.store.answered(Claim { deletion: told, number: 1 }, start).unwrap();
 
     let process = ProcessId::random();
-    assert_eq!(there.store.take_over(process, start).await.unwrap(), 2);
+    assert_eq!(there.store.take_over(process, start).await.unwrap(), 3);
     let serving: String = there.look("SELECT process FROM serving");
     assert_eq!(serving, process.to_string());
     let abandoned = |deletion| {
@@ -140,12 +142,13 @@ async fn a_starting_process_voids_older_leases_and_notes_whose_callers_were_cut_
     assert!(abandoned(young.deletion_id));
     assert!(!abandoned(old.deletion_id), "its client has long been answered");
     assert!(!abandoned(sent.deletion_id));
+    assert!(!abandoned(told), "its caller was told `accepted`");
 
     let late = there.store.settle(young.clone(), answered(start, 204, SENT)).await.unwrap();
     assert_eq!(late, None, "its lease is void");
     let lease = Lease::starting(process, start, LEASE);
     let due = there.store.lease_due(start, lease, 10, Vec::new()).await.unwrap();
-    assert_eq!(due.leased.len(), 2);
+    assert_eq!(due.leased.len(), 3);
     assert!(due.leased.iter().all(|leased| leased.earlier_effect_possible));
 }
 
@@ -321,7 +324,7 @@ async fn a_silent_repeat_joins_what_its_client_left_and_does_not_hit_the_next_ca
     let leased =
         there.store.lease_due(NOW, there.lease(NOW), 1, Vec::new()).await.unwrap().leased.remove(0);
     there.store.settle(leased, answered(NOW, 204, SENT)).await.unwrap();
-    there.store.abandon(first, NOW).unwrap();
+    there.store.abandon(Claim { deletion: first, number: 1 }, NOW).unwrap();
     there.call("next", "100").await;
 
     let joins = |decided: &Decided| match &decided.decision {
@@ -341,13 +344,36 @@ async fn a_silent_repeat_joins_what_its_client_left_and_does_not_hit_the_next_ca
 }
 
 #[tokio::test]
+async fn only_the_last_caller_by_the_same_key_and_selector_can_leave_a_deletion() {
+    let there = Fixture::new().await;
+    there.call("a", "100").await;
+    let asks = || async { there.ask(by_number("100", "ongoing"), NOW).await };
+    let first = there.admit(asks().await).await;
+    let deletion = first.recorded.unwrap();
+    assert_eq!(first.claim, Some(1));
+    let stranger = there.admit(there.ask(by_call_id("a"), NOW).await).await;
+    assert!(matches!(stranger.decision, Decision::Join(_)));
+    assert_eq!(stranger.claim, None, "it was asked for by another selector");
+    assert_eq!(there.admit(asks().await).await.claim, Some(2));
+
+    let abandoned = || there.look::<bool>("SELECT abandoned_at IS NOT NULL FROM deletions");
+    there.store.abandon(Claim { deletion, number: 1 }, NOW).unwrap();
+    // Notes and operations are carried out in the order they were queued.
+    there.store.tenant(crate::id::TenantId::new("other"), NOW).await.unwrap();
+    assert!(!abandoned(), "a repeat has taken the first caller's place");
+    there.store.abandon(Claim { deletion, number: 2 }, NOW).unwrap();
+    there.store.tenant(crate::id::TenantId::new("other"), NOW).await.unwrap();
+    assert!(abandoned());
+}
+
+#[tokio::test]
 async fn a_repeat_joins_what_its_client_left_for_thirty_seconds() {
     for (after, joins) in [(Duration::from_millis(29_999), true), (SECOND * 30, false)] {
         let there = Fixture::new().await;
         there.call("first", "100").await;
         let ask = there.ask(by_number("100", "ongoing"), NOW).await;
         let first = there.admit(ask).await.recorded.unwrap();
-        there.store.abandon(first, NOW).unwrap();
+        there.store.abandon(Claim { deletion: first, number: 1 }, NOW).unwrap();
         there.by_hand("UPDATE calls SET ended_at = 1");
         there.call("next", "100").await;
         let repeat = there.ask(by_number("100", "ongoing"), NOW + after).await;

@@ -143,9 +143,11 @@ impl Fixture {
     pub(crate) async fn ask(&self, selector: Selector, now: Timestamp) -> Ask {
         Ask {
             generation: self.store.access_generation().await.unwrap(),
+            tenant: TenantId::new(TENANT),
             key_row: self.key_row,
             session_row: None,
             question: Question {
+                now,
                 status: selector.status.clone(),
                 dry_run: false,
                 ended_is_success: false,

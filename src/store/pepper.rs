@@ -41,7 +41,14 @@ impl Pepper {
     ///
     /// [`OpenError::Pepper`] when it is missing, unreadable, or not 64 hexadecimal digits.
     pub(crate) fn load(path: &Path) -> Result<Self, OpenError> {
-        let text = fs::read_to_string(path).map_err(|error| failed(path, &error))?;
+        let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => failed(
+                path,
+                &"there is no such file; put back the one that was made with the database, or no \
+                  key is recognised",
+            ),
+            _ => failed(path, &error),
+        })?;
         let bytes = unhex(text.trim())
             .ok_or_else(|| failed(path, &"expected 64 hexadecimal digits on one line"))?;
         Ok(Self::new(&bytes))

@@ -12,3 +12,4 @@ mod policies;
 mod quirks;
 mod refusals;
 mod repeats;
+mod strangers;

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::config::graph::{TENANT_EXPECTED, parse_tenant};
 use crate::id::{CallId, GraphCallId, TenantId, canonical_guid};
 use crate::model::call::CallState;
-use crate::model::number::Number;
+use crate::model::number::{Number, NumberError};
 use crate::store::records::{Direction, ImportedCall, Party};
 
 /// The longest value in bytes; a request to the legacy API cannot carry more either.
@@ -49,6 +49,10 @@ impl Checker {
         }
         let graph_id = identifier(fields, Field::GraphCallId)?
             .ok_or_else(|| wrong(Field::GraphCallId, "is missing"))?;
+        // It becomes a part of a path, where these two mean another place.
+        if matches!(graph_id, "." | "..") {
+            return Err(wrong(Field::GraphCallId, "cannot stand in the address of a call"));
+        }
         let started_at = time(fields, Field::StartedAt)?;
         let ended_at = time(fields, Field::EndedAt)?;
         if let (Some(start), Some(end)) = (started_at, ended_at)
@@ -163,11 +167,23 @@ fn parties(fields: &Fields<'_>) -> Result<Vec<Party>, String> {
     let mut parties: Vec<Party> = Vec::with_capacity(1 + fields.targets.len());
     for (field, role, raw) in source.into_iter().chain(targets) {
         check_text(raw).map_err(|problem| wrong(field, &problem))?;
-        let number = Number::parse(raw).map_err(|error| wrong(field, &error.to_string()))?;
+        let number = number(raw).map_err(|error| wrong(field, &error.to_string()))?;
         let kind = kind(&number.normalised);
         parties.push(Party { role, kind, raw: number.raw, normalised: number.normalised });
     }
     Ok(parties)
+}
+
+/// Reads a party. Nothing has decoded a file as a form, so a blank in it is a blank and never was
+/// a plus.
+fn number(raw: &str) -> Result<Number, NumberError> {
+    let mut number = Number::parse(raw.trim())?;
+    // A blank that stood behind a scheme was taken for a plus, which now stands in front.
+    if number.repaired {
+        number.normalised.remove(0);
+        number.repaired = false;
+    }
+    Ok(number)
 }
 
 /// What a party is, by what it looks like.
@@ -260,6 +276,20 @@ mod tests {
     }
 
     #[test]
+    fn a_blank_before_a_number_is_no_plus() {
+        let line =
+            "graphCallID,source,targets\ng1, 49301238856,+4930; 49301238857;tel: 49301238858";
+        let mut numbers = Vec::new();
+        read(line.as_bytes(), Format::Csv, &mut |_, fields| {
+            let call = Checker::new(NOW, Some(TenantId::new("t"))).call(&fields.unwrap()).unwrap();
+            numbers.extend(call.parties.into_iter().map(|party| party.normalised));
+            true
+        })
+        .unwrap();
+        assert_eq!(numbers, ["49301238856", "+4930", "49301238857", "49301238858"]);
+    }
+
+    #[test]
     fn what_is_wrong_is_named_by_its_field_and_never_quoted() {
         check_error(
             r#""startedAt":"2026-11-22""#,
@@ -287,6 +317,11 @@ mod tests {
             "`tenantID`: expected the tenant's GUID or a domain name of it",
         );
         assert_eq!(call(r#"{"callID":"a"}"#).unwrap_err(), "`graphCallID`: is missing");
+        for dots in [".", ".."] {
+            let error = call(&format!(r#"{{"graphCallID":"{dots}"}}"#)).unwrap_err();
+            assert_eq!(error, "`graphCallID`: cannot stand in the address of a call");
+        }
+        assert!(call(r#"{"graphCallID":"..."}"#).is_ok());
         let unknown = call(r#"{"graphCallID":"g","state":"ended"}"#).unwrap_err();
         assert!(unknown.starts_with("`state`: no call state of Graph's: expected one of"));
     }

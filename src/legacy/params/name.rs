@@ -1,7 +1,8 @@
 //! The names of parameters: what we know, and what only resembles it.
 //!
-//! A name that differs from one of ours in a separator is told apart from one that is unknown,
-//! because ignoring `native_id` would widen a deletion.
+//! A name that differs from one of ours in a separator, or in what copying and other languages'
+//! forms put around it, is told apart from one that is unknown, because ignoring `native_id` would
+//! widen a deletion.
 
 use std::fmt;
 
@@ -61,7 +62,7 @@ impl fmt::Display for Name {
 }
 
 /// The parameter that `text` names, and whether by a spelling of ours or by one that differs from
-/// it in `_`, `-` and `.` only.
+/// it only in `_`, `-` and `.`, or in what [`bare`] takes away.
 pub(super) fn recognise(text: &str) -> Option<(Name, bool)> {
     let find = |matches: &dyn Fn(&str) -> bool| {
         SPELLINGS.iter().find(|(spelling, _)| matches(spelling)).map(|(_, name)| *name)
@@ -69,8 +70,31 @@ pub(super) fn recognise(text: &str) -> Option<(Name, bool)> {
     if let Some(name) = find(&|spelling| spelling.eq_ignore_ascii_case(text)) {
         return Some((name, true));
     }
-    find(&|spelling| letters(spelling).eq(letters(text))).map(|name| (name, false))
+    let bare = bare(text);
+    find(&|spelling| letters(spelling).eq(letters(bare))).map(|name| (name, false))
 }
+
+/// `text` without blanks and control characters around it, without `amp;` in front, which is left
+/// of an address that was copied out of HTML, and without the `[]` of a list behind it.
+fn bare(text: &str) -> &str {
+    let is_around = |c: char| c.is_whitespace() || c.is_control() || INVISIBLE.contains(&c);
+    let mut rest = text;
+    loop {
+        let mut inner = rest.trim_matches(is_around);
+        inner = match inner.get(..4) {
+            Some(start) if start.eq_ignore_ascii_case("amp;") => &inner[4..],
+            _ => inner,
+        };
+        inner = inner.strip_suffix("[]").unwrap_or(inner);
+        if inner.len() == rest.len() {
+            return inner;
+        }
+        rest = inner;
+    }
+}
+
+/// A byte order mark and the blanks without width, which no one sees in what is copied.
+const INVISIBLE: [char; 4] = ['\u{feff}', '\u{200b}', '\u{200c}', '\u{200d}'];
 
 fn letters(text: &str) -> impl Iterator<Item = u8> {
     text.bytes().filter(|byte| !b"_-.".contains(byte)).map(|byte| byte.to_ascii_lowercase())
@@ -89,7 +113,30 @@ mod tests {
     }
 
     #[test]
-    fn only_separators_make_a_near_miss() {
+    fn what_copying_and_lists_put_around_a_name_makes_a_near_miss() {
+        for text in [
+            "amp;callID",
+            "AMP;cid",
+            "amp;amp;call_id",
+            "callID[]",
+            " callID",
+            "callID ",
+            "\u{a0}callID\t",
+            "callID\r\n",
+            "\0callID\u{7f}",
+            "\u{feff}callID",
+            "amp; callID[] []",
+        ] {
+            assert_eq!(recognise(text), Some((Name::CallId, false)), "{text:?}");
+        }
+        for text in ["amp;", "[]", "amp;[]", "\n", "ampcallID", "lt;callID", "callID[", "callID[]x"]
+        {
+            assert_eq!(recognise(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_separators_make_a_near_miss_inside() {
         for text in ["call_id", "Call-ID", "c.i.d", "ccdrid", "ccdr-id", "callID_"] {
             assert_eq!(recognise(text), Some((Name::CallId, false)), "{text}");
         }

@@ -50,8 +50,14 @@ impl View for Shown {
     }
 }
 
-const QUESTION: Question =
-    Question { status: None, dry_run: false, ended_is_success: false, sees_candidates: false };
+const NOW: Timestamp = Timestamp(1_000_000);
+const QUESTION: Question = Question {
+    now: NOW,
+    status: None,
+    dry_run: false,
+    ended_is_success: false,
+    sees_candidates: false,
+};
 const ENDED: Timestamp = Timestamp(9);
 
 fn a_call(name: &str, state: CallState, ended_at: Option<Timestamp>) -> Match {
@@ -61,6 +67,7 @@ fn a_call(name: &str, state: CallState, ended_at: Option<Timestamp>) -> Match {
         state,
         started_at: Some(Timestamp(1)),
         ended_at,
+        last_seen_at: NOW,
     };
     Match { row: 7, call, other_party: Some("***123".to_owned()) }
 }
@@ -220,6 +227,24 @@ fn a_call_that_is_being_ended_gets_nothing_new() {
         let ending = Decision::Ending { call_id: CallId::new("a") };
         check(&question, &mut one(terminating.clone()), &ending);
     }
+}
+
+#[test]
+fn a_call_that_nobody_has_seen_ending_for_a_minute_is_hung_up() {
+    let seen = |last_seen_at| {
+        let mut call = a_call("a", CallState::Terminating, None);
+        call.call.last_seen_at = last_seen_at;
+        call
+    };
+    let ending = Decision::Ending { call_id: CallId::new("a") };
+    // One that is seen in the future was written by a clock that is ahead.
+    for last_seen_at in [NOW - ENDING_IS_BELIEVED, NOW, NOW + ENDING_IS_BELIEVED * 2] {
+        check(&QUESTION, &mut one(seen(last_seen_at)), &ending);
+    }
+    let old = seen(NOW - ENDING_IS_BELIEVED - Duration::from_millis(1));
+    check(&QUESTION, &mut one(old.clone()), &admit(old.clone()));
+    let would = Decision::WouldSend { call_id: CallId::new("a"), operation: Operation::HangUp };
+    check(&Question { dry_run: true, ..QUESTION }, &mut one(old), &would);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Sqlite, audit, resolve};
 use crate::clock::Timestamp;
-use crate::id::{CallId, DeletionId, TenantId};
+use crate::id::{CallId, DeletionId};
 use crate::model::deletion::{REPEATED_BY_THE_CALLER, REPEATED_BY_THE_STACK};
 use crate::model::plan::{Decision, Earlier, Match, Matches, Operation, View, decide};
 use crate::model::selector::StatusWord;
@@ -33,11 +33,17 @@ pub(super) fn admit(connection: &Connection, ask: &Ask) -> Result<Admission, Sto
         return Ok(Admission::AccessChanged);
     }
     let decision = decide(&ask.question, &mut Transaction { connection, ask })?;
-    let mut decided = Decided { decision, recorded: None, leased: None };
+    let mut decided = Decided { decision, recorded: None, claim: None, leased: None };
     if let Decision::Admit { call, operation } = &decided.decision {
         let deletion_id = DeletionId::sortable();
         decided.leased = record(connection, ask, call, *operation, deletion_id)?;
         decided.recorded = Some(deletion_id);
+        decided.claim = Some(1);
+    }
+    if let Decision::Join(earlier) = &decided.decision
+        && !ask.question.dry_run
+    {
+        decided.claim = claim(connection, ask, earlier.deletion_id)?;
     }
     write_down(connection, ask, &decided)?;
     Ok(Admission::Decided(Box::new(decided)))
@@ -101,15 +107,12 @@ fn record(
              VALUES (?1, ?2, 1, ?3, ?4)",
         )?
         .execute(params![step.deletion, step.position, selection.tenant_row, ask.now.0])?;
-    let tenant: String = connection
-        .prepare_cached("SELECT tenant_id FROM tenants WHERE tenant = ?1")?
-        .query_row([selection.tenant_row], |row| row.get(0))?;
     Ok(Some(Leased {
         step,
         fence: 1,
         attempt: 1,
         deletion_id,
-        tenant: TenantId::new(&tenant),
+        tenant: ask.tenant.clone(),
         call_id: call.call.call_id.clone(),
         graph_id: call.call.graph_id.clone(),
         operation,
@@ -118,25 +121,34 @@ fn record(
     }))
 }
 
-/// Writes the audit record of what was allowed; refusals are folded and written elsewhere. A join
-/// with a deletion whose client went away takes its place, so that a third request is a new one; a
-/// dry run takes nobody's place.
+/// Takes the place of the caller before, when the deletion was asked for by the same key and
+/// selector: a third request is then a new one, unless this caller goes away as well.
+fn claim(
+    connection: &Connection,
+    ask: &Ask,
+    deletion: DeletionId,
+) -> Result<Option<i64>, StoreError> {
+    let selection = &ask.selection;
+    Ok(connection
+        .prepare_cached(
+            "UPDATE deletions SET claims = claims + 1, answered_at = NULL, abandoned_at = NULL \
+             WHERE deletion_id = ?1 AND key = ?2 AND selector_hash = ?3 AND selector = ?4 \
+             RETURNING claims",
+        )?
+        .query_row(
+            params![deletion.to_string(), ask.key_row, selection.hash, selection.canonical],
+            |row| row.get(0),
+        )
+        .optional()?)
+}
+
+/// Writes the audit record of what was allowed; refusals are folded and written elsewhere.
 fn write_down(connection: &Connection, ask: &Ask, decided: &Decided) -> Result<(), StoreError> {
     let mut event = ask.audit.clone();
     let (result, call_id, deletion_id) = match &decided.decision {
         Decision::Refuse { .. } => return Ok(()),
         Decision::Admit { call, .. } => ("admitted", Some(&call.call.call_id), decided.recorded),
-        Decision::Join(earlier) => {
-            if !ask.question.dry_run {
-                connection
-                    .prepare_cached(
-                        "UPDATE deletions SET abandoned_at = NULL \
-                         WHERE deletion_id = ?1 AND abandoned_at IS NOT NULL",
-                    )?
-                    .execute([earlier.deletion_id.to_string()])?;
-            }
-            ("joined", Some(&earlier.call_id), Some(earlier.deletion_id))
-        }
+        Decision::Join(earlier) => ("joined", Some(&earlier.call_id), Some(earlier.deletion_id)),
         Decision::AlreadyDeleted(earlier) => {
             ("already_deleted", Some(&earlier.call_id), Some(earlier.deletion_id))
         }
@@ -161,6 +173,7 @@ impl Transaction<'_> {
     fn by_selector(
         &self,
         condition: &str,
+        made_since: Timestamp,
         since: Timestamp,
     ) -> Result<Option<Earlier>, StoreError> {
         let selection: &Selection = &self.ask.selection;
@@ -176,9 +189,10 @@ impl Transaction<'_> {
                 params![
                     self.ask.key_row,
                     selection.hash,
-                    since.0,
+                    made_since.0,
                     selection.canonical,
-                    DELETE_CALL
+                    DELETE_CALL,
+                    since.0
                 ],
                 earlier,
             )
@@ -195,12 +209,15 @@ impl View for Transaction<'_> {
     }
 
     fn abandoned(&mut self) -> Result<Option<Earlier>, StoreError> {
-        let since = self.ask.now - REPEATED_BY_THE_STACK;
-        self.by_selector("AND d.abandoned_at IS NOT NULL", since)
+        let now = self.ask.now;
+        // It may have waited for longer than this before its client went away.
+        let made_since = now - REPEATED_BY_THE_CALLER;
+        self.by_selector("AND d.abandoned_at > ?6", made_since, now - REPEATED_BY_THE_STACK)
     }
 
     fn earlier(&mut self) -> Result<Option<Earlier>, StoreError> {
-        self.by_selector("", self.ask.now - REPEATED_BY_THE_CALLER)
+        let since = self.ask.now - REPEATED_BY_THE_CALLER;
+        self.by_selector("AND d.created_at > ?6", since, since)
     }
 
     fn deletion_of(&mut self, call: &Match) -> Result<Option<Earlier>, StoreError> {

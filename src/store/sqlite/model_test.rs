@@ -77,9 +77,11 @@ fn ask(dice: &mut Dice, selector: Selector) -> Ask {
     Ask {
         // Four keys were made, each of which moved it.
         generation: 5,
+        tenant: crate::id::TenantId::new(&tenant_row.to_string()),
         key_row: tenant_row * 2 - i64::from(dice.one_in(2)),
         session_row: None,
         question: Question {
+            now: NOW,
             status: selector.status.clone(),
             dry_run: dice.one_in(4),
             ended_is_success: dice.one_in(3),
@@ -184,11 +186,13 @@ impl View for Naive<'_> {
         match word {
             None => {}
             Some(StatusWord::Ongoing) => {
-                found.retain(|known| known.call.ended_at.is_none() && !known.deleted);
+                found.retain(|known| known.call.ended_at.is_none() && known.deleted_at.is_none());
             }
             Some(StatusWord::Last) => {
-                let last = found.iter().filter_map(|known| known.call.ended_at).max();
-                found.retain(|known| last.is_some() && known.call.ended_at == last);
+                // What was told of the end counts, and only without that our own deletion.
+                let end = |known: &Known| known.call.ended_at.or(known.deleted_at);
+                let last = found.iter().filter_map(|known| end(known)).max();
+                found.retain(|known| last.is_some() && end(known) == last);
             }
             Some(StatusWord::Next) => found.clear(),
         }
@@ -244,13 +248,16 @@ impl View for Naive<'_> {
 
 /// The one spelling of a GUID.
 fn guid(text: &str) -> Option<String> {
-    let digits: String = text.chars().filter(|c| !"{}-".contains(*c)).collect();
-    if digits.len() != 32 || !digits.chars().all(|c| c.is_ascii_hexdigit()) {
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    if digits.len() != 32 {
         return None;
     }
-    let digits = digits.to_lowercase();
-    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
-    Some(parts.join("-"))
+    let plain = digits.to_lowercase();
+    let parts = [&plain[..8], &plain[8..12], &plain[12..16], &plain[16..20], &plain[20..]];
+    let dashed = parts.join("-");
+    let spellings =
+        [plain.clone(), dashed.clone(), format!("{{{plain}}}"), format!("{{{dashed}}}")];
+    spellings.contains(&text.to_lowercase()).then_some(dashed)
 }
 
 /// The decision with its candidates in an order of their own.

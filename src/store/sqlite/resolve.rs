@@ -16,7 +16,11 @@ use crate::model::selector::StatusWord;
 use crate::store::admission::Selection;
 use crate::store::error::StoreError;
 
-const CALL: &str = "SELECT c.call, c.call_id, c.graph_id, c.state, c.started_at, c.ended_at FROM calls AS c WHERE ";
+const CALL: &str = "SELECT c.call, c.call_id, c.graph_id, c.state, c.started_at, c.ended_at, c.last_seen_at FROM calls AS c WHERE ";
+
+/// When a call ended: as it was told, or else when Graph took our deletion of it.
+const END: &str = "coalesce(c.ended_at, \
+                   (SELECT settled_at FROM deletions WHERE deletion = c.deleted_by))";
 
 /// The calls that all identifiers of `selection` and the status word match.
 pub(super) fn matching(
@@ -61,6 +65,7 @@ enum Among {
     All,
     /// Those that have not ended and that Graph has taken no deletion of.
     Ongoing,
+    /// Those of which [`END`] is this.
     EndedAt(i64),
 }
 
@@ -76,15 +81,17 @@ fn calls(selection: &Selection, among: Among) -> Statement {
     let mut conditions = Conditions::new(selection.tenant_row);
     identifiers(&mut conditions, selection);
     match among {
-        Among::All => number(&mut conditions, selection, ""),
+        Among::All => number(&mut conditions, selection, &[""]),
         Among::Ongoing => {
-            number(&mut conditions, selection, "AND ended_at IS NULL");
+            number(&mut conditions, selection, &["AND ended_at IS NULL"]);
             conditions.add("c.ended_at IS NULL AND c.deleted_by IS NULL");
         }
         Among::EndedAt(end) => {
             let end = conditions.bind(Value::Integer(end));
-            number(&mut conditions, selection, &format!("AND ended_at = {end}"));
-            conditions.add(&format!("c.ended_at = {end}"));
+            // Two look-ups: an OR would lead through all calls of the number.
+            let ended = format!("AND ended_at = {end}");
+            number(&mut conditions, selection, &[&ended, "AND ended_at IS NULL"]);
+            conditions.add(&format!("{END} = {end}"));
         }
     }
     // In the order they became known, so that the candidates that are listed are always the same.
@@ -96,10 +103,11 @@ fn latest_end(selection: &Selection) -> Statement {
     let mut conditions = Conditions::new(selection.tenant_row);
     identifiers(&mut conditions, selection);
     if conditions.has_identifiers() || selection.numbers.is_empty() {
-        number(&mut conditions, selection, "AND ended_at IS NOT NULL");
-        return conditions.statement("SELECT max(c.ended_at) FROM calls AS c WHERE ", "");
+        number(&mut conditions, selection, &[""]);
+        return conditions.statement(&format!("SELECT max({END}) FROM calls AS c WHERE "), "");
     }
-    // One step in the index for each spelling, however many calls the number has had.
+    // One step in the index for each spelling, however many calls the number has had, and then
+    // those of which no end was told.
     let ends: Vec<_> = selection
         .numbers
         .iter()
@@ -107,14 +115,17 @@ fn latest_end(selection: &Selection) -> Statement {
             let number = conditions.bind(Value::Text(number.clone()));
             tables(selection).iter().map(move |table| {
                 format!(
-                    "SELECT * FROM (SELECT ended_at FROM {table} WHERE tenant = ?1 AND \
+                    "SELECT * FROM (SELECT ended_at AS at FROM {table} WHERE tenant = ?1 AND \
                      normalised = {number} AND ended_at IS NOT NULL \
-                     ORDER BY ended_at DESC LIMIT 1)"
+                     ORDER BY ended_at DESC LIMIT 1) UNION ALL \
+                     SELECT settled_at FROM {table} AS p CROSS JOIN calls AS c ON c.call = p.call \
+                     CROSS JOIN deletions AS d ON d.deletion = c.deleted_by \
+                     WHERE p.tenant = ?1 AND normalised = {number} AND p.ended_at IS NULL"
                 )
             })
         })
         .collect();
-    let sql = format!("SELECT max(ended_at) FROM ({})", ends.join(" UNION ALL "));
+    let sql = format!("SELECT max(at) FROM ({})", ends.join(" UNION ALL "));
     Statement { sql, values: conditions.values }
 }
 
@@ -149,7 +160,8 @@ fn identifiers(conditions: &mut Conditions, selection: &Selection) {
     }
 }
 
-fn number(conditions: &mut Conditions, selection: &Selection, also: &str) {
+/// The number is one of the call's; each of `also` is an alternative of what must hold besides.
+fn number(conditions: &mut Conditions, selection: &Selection, also: &[&str]) {
     if selection.numbers.is_empty() {
         return;
     }
@@ -163,7 +175,8 @@ fn number(conditions: &mut Conditions, selection: &Selection, also: &str) {
     let narrows = conditions.has_identifiers();
     let parts: Vec<_> = tables(selection)
         .iter()
-        .map(|table| {
+        .flat_map(|table| also.iter().map(move |also| (table, also)))
+        .map(|(table, also)| {
             let condition = format!("normalised IN ({spellings}) {also}");
             if narrows {
                 format!("EXISTS (SELECT 1 FROM {table} WHERE call = c.call AND +{condition})")
@@ -212,6 +225,7 @@ fn read_match(row: &Row<'_>) -> Result<Match, StoreError> {
         state: state.parse().map_err(StoreError::unexpected)?,
         started_at: row.get::<_, Option<i64>>(4)?.map(Timestamp),
         ended_at: row.get::<_, Option<i64>>(5)?.map(Timestamp),
+        last_seen_at: Timestamp(row.get(6)?),
     };
     Ok(Match { row: row.get(0)?, call, other_party: None })
 }
@@ -301,11 +315,11 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         schema::migrate(&mut connection, std::path::Path::new("memory")).unwrap();
         for selection in selections() {
-            for statement in [
-                calls(&selection, Among::All),
-                calls(&selection, Among::Ongoing),
-                calls(&selection, Among::EndedAt(5)),
-                latest_end(&selection),
+            for (by_end, statement) in [
+                (false, calls(&selection, Among::All)),
+                (true, calls(&selection, Among::Ongoing)),
+                (true, calls(&selection, Among::EndedAt(5))),
+                (true, latest_end(&selection)),
             ] {
                 let sql = format!("EXPLAIN QUERY PLAN {}", statement.sql);
                 let mut prepared = connection.prepare(&sql).unwrap();
@@ -318,6 +332,9 @@ mod tests {
                     let walks = step.starts_with("SCAN") && !step.starts_with("SCAN (subquery")
                         || step.contains("(tenant=?)");
                     assert!(!walks, "{step}\n{}\n{steps:#?}", statement.sql);
+                    // Nor through all that a number has ever had, when the end says which.
+                    let is_bounded = !step.contains("by_number") || step.contains("ended_at");
+                    assert!(!by_end || is_bounded, "{step}\n{}\n{steps:#?}", statement.sql);
                 }
             }
         }

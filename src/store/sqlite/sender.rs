@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId, GraphCallId, ProcessId, TenantId};
 use crate::model::deletion::{DeletionState, REPEATED_BY_THE_STACK};
 use crate::model::plan::Operation;
-use crate::store::admission::{AttemptEnd, Lease, Leased, Next, Settled, StepRef};
+use crate::store::admission::{AttemptEnd, Claim, Lease, Leased, Next, Settled, StepRef};
 use crate::store::error::StoreError;
 use crate::store::{Due, Standing};
 
@@ -94,11 +94,21 @@ impl Sqlite {
     }
 
     /// See [`crate::store::Store::abandon`]; nobody waits for it.
-    pub(crate) fn abandon(&self, deletion: DeletionId, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) fn abandon(&self, claim: Claim, now: Timestamp) -> Result<(), StoreError> {
+        self.note(claim, "UPDATE deletions SET abandoned_at = ?3", now)
+    }
+
+    /// See [`crate::store::Store::answered`]; nobody waits for it.
+    pub(crate) fn answered(&self, claim: Claim, now: Timestamp) -> Result<(), StoreError> {
+        self.note(claim, "UPDATE deletions SET answered_at = ?3", now)
+    }
+
+    /// Notes something about the last caller of a deletion, if it still is the last.
+    fn note(&self, claim: Claim, update: &'static str, now: Timestamp) -> Result<(), StoreError> {
         self.0.writer.submit_detached(move |connection| {
             connection
-                .prepare_cached("UPDATE deletions SET abandoned_at = ?2 WHERE deletion_id = ?1")?
-                .execute(params![deletion.to_string(), now.0])
+                .prepare_cached(&format!("{update} WHERE deletion_id = ?1 AND claims = ?2"))?
+                .execute(params![claim.deletion.to_string(), claim.number, now.0])
                 .map(drop)
                 .map_err(StoreError::from)
         })
@@ -116,9 +126,10 @@ fn take_over(
          started_at = excluded.started_at",
         params![process.to_string(), now.0],
     )?;
-    // Whoever waited for these was cut off, and an old HTTP stack repeats what was cut off.
+    // Whoever still waited for these was cut off, and an old HTTP stack repeats what was cut off.
     connection.execute(
         "UPDATE deletions SET abandoned_at = ?1 WHERE state = 'open' AND created_at > ?2 \
+         AND answered_at IS NULL \
          AND deletion IN (SELECT deletion FROM steps WHERE state = 'open')",
         params![now.0, (now - REPEATED_BY_THE_STACK).0],
     )?;

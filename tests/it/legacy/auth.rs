@@ -8,6 +8,9 @@ use crate::support::{Answer, Gateway, Key, Site, until};
 
 const NO_CALL: &str = "callID=57dab8b1-894c-409a-b240-bd8beae78896";
 
+/// Neither a key nor a token.
+const NOBODY: &str = "57dab8b1-894c-409a-b240-bd8beae78896";
+
 /// Asks for a call that does not exist: code 2 says that the caller was accepted.
 async fn ask(gateway: &Gateway, key: &Key, rest: &str) -> Answer {
     gateway.get(&key.query(&format!("{NO_CALL}&detail=1{rest}"))).await
@@ -62,12 +65,20 @@ async fn a_header_brings_a_key_or_token_only_where_the_parameter_is_absent() {
     for (query, header, code) in [
         (plain.clone(), format!("X-Api-Key: {key}"), 2),
         (format!("{plain}&apiKey="), format!("x-api-key:  {} ", key.to_uppercase()), 2),
+        (plain.clone(), format!("X-Api-Key: {key}\r\nx-api-key: {}", key.to_uppercase()), 2),
+        (plain.clone(), format!("X-Api-Key: {key}\r\nX-Api-Key: {NOBODY}"), -41),
+        (plain.clone(), format!("X-Api-Key: {NOBODY}\r\nX-Api-Key: {key}"), -41),
         (format!("{plain}&apiKey=x"), format!("X-Api-Key: {key}"), -41),
         (format!("{plain}&apiKey=%"), format!("X-Api-Key: {key}"), -41),
         (plain.clone(), format!("Authorization: Bearer {key}"), -41),
         (plain.clone(), format!("Cookie: apiKey={key}"), -41),
         (guarded.query(NO_CALL), format!("Authorization: Bearer {token}"), 2),
         (guarded.query(NO_CALL), format!("Authorization: bearer {}", token.to_uppercase()), 2),
+        (
+            guarded.query(NO_CALL),
+            format!("Authorization: Bearer {token}\r\nAuthorization: Bearer {NOBODY}"),
+            -43,
+        ),
         (guarded.query(NO_CALL), format!("Authorization: Basic {token}"), -42),
         (guarded.query(NO_CALL), format!("Cookie: token={token}"), -42),
         (

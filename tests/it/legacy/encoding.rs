@@ -207,3 +207,15 @@ async fn query_and_form_are_merged_and_other_bodies_are_passed_over() {
     );
     assert_eq!(gateway.ask(get).await.code(), -20);
 }
+
+#[tokio::test]
+async fn a_target_that_is_not_escaped_deletes_nothing() {
+    let gateway = Gateway::start().await;
+    let call = gateway.call("8856").await;
+    for raw in ["#zz", "\"", "<", ">", " ", "#&dryRun=1"] {
+        let query = gateway.query(&format!("callID={}{raw}&dryRun=1", call.id));
+        let answer = gateway.get(&query).await;
+        assert_eq!((answer.status, answer.body.len()), (400, 0), "{raw}");
+    }
+    assert_eq!((gateway.recorded(), gateway.graph.requests().await.len()), (0, 0));
+}

@@ -56,6 +56,7 @@ async fn a_204_is_sent_with_what_graph_documents_and_its_ids_are_kept() {
         assert_eq!(headers.get(name), None, "{name}");
     }
     assert_eq!((&hang_up["body"], &hang_up["status"]), (&Value::Null, &json!(204)));
+    gateway.settles(answer.element("DeletionID"), "sent").await;
     let kept: String = gateway.value("SELECT client_request_id FROM attempts WHERE status = 204");
     assert_eq!(kept, client_request_id);
     let kept: i64 = gateway.value("SELECT count(request_id) FROM attempts WHERE diagnostic <> ''");

@@ -94,13 +94,40 @@ async fn a_selector_that_matches_nothing_any_more_means_its_last_deletion_for_te
     let spelt = gateway.delete("extension=tel:88-56&status=ONGOING&detail=1").await;
     assert_eq!(spelt.word(), "already_deleted");
     // Another selector, or another key, is not.
-    let other = gateway.delete("extension=8856&status=ongoing,last&detail=1").await;
+    let other = gateway.delete("extension=8856&status=ongoing,next&detail=1").await;
     assert_eq!((other.code(), other.word()), (2, "not_found"));
     let key = gateway.new_key(&[]).await;
     assert_eq!(gateway.get(&key.query(selector)).await.word(), "not_found");
     // And after ten minutes it is forgotten.
     gateway.change("UPDATE deletions SET created_at = created_at - 601000");
     assert_eq!(gateway.delete(selector).await.word(), "not_found");
+}
+
+#[tokio::test]
+async fn last_after_our_own_deletion_means_the_call_that_it_ended_and_no_older_one() {
+    let gateway = Gateway::start().await;
+    let ended = |at: &str| call("7010", json!({"startedAt": at, "endedAt": at}));
+    gateway.calls(&[ended("2020-11-21T05:40:00Z")]).await;
+    let running = gateway.call("7010").await;
+    let selector = "extension=7010&status=ongoing,last&detail=1";
+    let first = gateway.delete(selector).await;
+    assert_eq!((first.word(), first.element("CallID")), ("sent", running.id.as_str()));
+    for query in [selector, "extension=7010&status=last&detail=1"] {
+        let again = gateway.delete(query).await;
+        assert_eq!((again.code(), again.word()), (0, "already_deleted"), "{query}");
+        assert_eq!(again.element("DeletionID"), first.element("DeletionID"));
+    }
+    // It is the call that counts, and not who asks or for how long nobody did.
+    let other = gateway.new_key(&[]).await;
+    gateway.change("UPDATE deletions SET created_at = created_at - 601000");
+    assert_eq!(gateway.get(&other.query(selector)).await.word(), "already_deleted");
+    assert_eq!(gateway.graph.deletes().await, [running.graph_id]);
+    assert_eq!(gateway.value::<i64>("SELECT count(*) FROM calls WHERE ended_at IS NULL"), 1);
+
+    // One that ended after it is the last one again.
+    let later = gateway.calls(&[ended("2100-01-01T00:00:00Z")]).await.remove(0);
+    let answer = gateway.delete(&format!("{selector}&dryRun=1")).await;
+    assert_eq!((answer.word(), answer.element("CallID")), ("would_send", later.id.as_str()));
 }
 
 #[tokio::test]

@@ -14,9 +14,12 @@ use crate::store::fixture::{NOW, mapping};
 use crate::store::records::{ImportedCall, Party};
 use crate::store::schema;
 
-pub(super) const IDS: [&str; 8] = [
+pub(super) const IDS: [&str; 11] = [
     "x",
     "X",
+    " 57dab8b1-894c-409a-b240-bd8beae78896",
+    "urn:uuid:57dab8b1-894c-409a-b240-bd8beae78896",
+    "{57dab8b1894c409ab240bd8beae78896}",
     "19:meeting@thread.v2",
     "57dab8b1-894c-409a-b240-bd8beae78896",
     "57DAB8B1-894C-409A-B240-BD8BEAE78896",
@@ -160,7 +163,8 @@ pub(super) struct Known {
     pub(super) meeting: Option<String>,
     pub(super) parties: Vec<Party>,
     pub(super) roster: Vec<String>,
-    pub(super) deleted: bool,
+    /// When Graph took the deletion that is noted at the call.
+    pub(super) deleted_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -249,10 +253,11 @@ impl Registry {
         }
         let state = match (ended_at, dice.roll(8)) {
             (Some(_), _) => CallState::Terminated,
-            (None, 0) => CallState::Terminating,
-            (None, 1) => CallState::Incoming,
+            (None, 0 | 1) => CallState::Terminating,
+            (None, 2) => CallState::Incoming,
             (None, _) => CallState::Established,
         };
+        let last_seen_at = Timestamp(NOW.0 - [0, 60_000, 60_001][dice.roll(3)]);
         let known = Known {
             row,
             tenant,
@@ -264,13 +269,20 @@ impl Registry {
             meeting: call.meeting_id,
             parties: call.parties,
             roster,
-            deleted: false,
-            call: Call { call_id, graph_id: call.graph_id, state, started_at: Some(NOW), ended_at },
+            deleted_at: None,
+            call: Call {
+                call_id,
+                graph_id: call.graph_id,
+                state,
+                started_at: Some(NOW),
+                ended_at,
+                last_seen_at,
+            },
         };
         connection
             .prepare_cached(
                 "UPDATE calls SET chain_id = ?2, thread_id = ?3, join_meeting_id = ?4, state = ?5, \
-                 ended_at = ?6 WHERE call = ?1",
+                 ended_at = ?6, last_seen_at = ?7 WHERE call = ?1",
             )
             .unwrap()
             .execute(params![
@@ -279,7 +291,8 @@ impl Registry {
                 known.thread,
                 known.join_meeting,
                 state.as_str(),
-                ended_at.map(|at| at.0)
+                ended_at.map(|at| at.0),
+                last_seen_at.0
             ])
             .unwrap();
         self.calls.push(known);
@@ -316,11 +329,14 @@ impl Registry {
             created_at: Timestamp(NOW.0 - ages[dice.roll(ages.len())]),
             abandoned: dice.one_in(3),
         };
+        // The instants at which calls end, and such as lie between, before and after them.
+        let settled_at =
+            NOW + REPEATED_BY_THE_STACK / 2 * (1 + u32::try_from(dice.roll(5)).unwrap());
         connection
             .prepare_cached(
                 "INSERT INTO deletions (deletion_id, tenant, kind, key, selector, selector_hash, \
-                 scope, call, state, created_at, deadline_at, abandoned_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'leg', ?7, ?8, ?9, 0, ?10)",
+                 scope, call, state, created_at, deadline_at, abandoned_at, settled_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'leg', ?7, ?8, ?9, 0, ?10, ?11)",
             )
             .unwrap()
             .execute(params![
@@ -333,12 +349,13 @@ impl Registry {
                 self.calls[call].row,
                 state.as_str(),
                 recorded.created_at.0,
-                recorded.abandoned.then_some(1)
+                recorded.abandoned.then_some(recorded.created_at.0),
+                (state != Open).then_some(settled_at.0)
             ])
             .unwrap();
         let row = connection.last_insert_rowid();
         if state.is_taken() {
-            self.calls[call].deleted = true;
+            self.calls[call].deleted_at = Some(settled_at);
             connection
                 .execute(
                     "UPDATE calls SET deleted_by = ?2 WHERE call = ?1",
