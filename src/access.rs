@@ -53,19 +53,25 @@ impl Access {
         Self { keys, sessions }
     }
 
-    /// The key that was sent, when it may be used from `peer` at `now`.
+    /// The key that was sent, when it may be used from `peer` at `now`. One that is not in memory
+    /// is looked for in the store; for one that is, nothing is awaited.
     ///
     /// # Errors
     ///
-    /// [`AccessError::Key`]; the reason is for the log, never for the caller.
-    pub(crate) fn check_key(
+    /// [`AccessError::Key`]; the reason is for the log, never for the caller. Or it could not be
+    /// told.
+    pub(crate) async fn check_key(
         &self,
         api_key: Option<&Secret<String>>,
         peer: IpAddr,
         now: Timestamp,
     ) -> Result<CheckedKey, AccessError> {
         let api_key = api_key.ok_or(AccessError::Key("missing or malformed"))?;
-        let (key, generation) = self.keys.find(api_key);
+        let (mut key, mut generation) = self.keys.find(api_key);
+        if key.is_none() && Keys::could_make(api_key) {
+            self.keys.look_again().await?;
+            (key, generation) = self.keys.find(api_key);
+        }
         let key = key.ok_or(AccessError::Key("unknown"))?;
         if key.revoked_at.is_some() {
             Err(AccessError::Key("revoked"))
@@ -175,8 +181,11 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::clock::Clock;
+    use crate::id::TenantId;
+    use crate::keys::KeyWish;
     use crate::sessions::LIFETIME;
-    use crate::store::fixture::{API_KEY, Fixture, NOW};
+    use crate::store::fixture::{API_KEY, Fixture, NOW, TENANT, open};
+    use crate::store::sqlite::Missing;
 
     const PEER: &str = "192.0.2.7";
     const OTHER_KEY: &str = "6b1f0000-0000-4000-8000-000000000001";
@@ -192,7 +201,7 @@ pub(crate) mod tests {
         let (access, _) = access(there);
         access.refresh().await.unwrap();
         let secret = Secret::new(API_KEY.to_owned());
-        let checked = access.check_key(Some(&secret), PEER.parse().unwrap(), NOW).unwrap();
+        let checked = access.check_key(Some(&secret), PEER.parse().unwrap(), NOW).await.unwrap();
         access.check_token(checked, Token::Absent, NOW).await.unwrap()
     }
 
@@ -212,13 +221,54 @@ pub(crate) mod tests {
             let (access, _) = access(&there);
             access.refresh().await.unwrap();
             let secret = Secret::new(API_KEY.to_owned());
-            let refused = match access.check_key(Some(&secret), PEER.parse().unwrap(), NOW) {
+            let checked = access.check_key(Some(&secret), PEER.parse().unwrap(), NOW).await;
+            let refused = match checked {
                 Ok(_) => None,
                 Err(AccessError::Key(why)) => Some(why),
                 Err(error) => panic!("{error}"),
             };
             assert_eq!(refused, expected, "{change}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_another_process_made_counts_at_once() {
+        let there = Fixture::new().await;
+        let (access, _) = access(&there);
+        access.refresh().await.unwrap();
+        let check = async |secret: &Secret<String>| {
+            access.check_key(Some(secret), PEER.parse().unwrap(), NOW).await
+        };
+        let unknown = check(&Secret::new(OTHER_KEY.to_owned())).await;
+        assert!(matches!(unknown, Err(AccessError::Key("unknown"))), "{unknown:?}");
+        let (other, pepper) = open(there.path().parent().unwrap(), Missing::Refuse);
+        let wish = KeyWish {
+            name: "made elsewhere".to_owned(),
+            tenant: TenantId::new(TENANT),
+            requires_token: false,
+            rights: Vec::new(),
+            peers: Vec::new(),
+            post_only: false,
+            reason_required: false,
+            expires_at: None,
+        };
+        let (_, secret) = Keys::new(other, pepper, Clock::System).create(wish).await.unwrap();
+        assert!(check(&secret).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn while_the_store_fails_a_key_it_may_have_is_not_called_unknown() {
+        let there = Fixture::new().await;
+        let (access, _) = access(&there);
+        access.refresh().await.unwrap();
+        there.by_hand("ALTER TABLE access_generation RENAME TO hidden");
+        let check = async |secret: &str| {
+            let secret = Secret::new(secret.to_owned());
+            access.check_key(Some(&secret), PEER.parse().unwrap(), NOW).await
+        };
+        assert!(matches!(check(OTHER_KEY).await, Err(AccessError::Store(_))));
+        assert!(matches!(check("no key of ours").await, Err(AccessError::Key("unknown"))));
+        assert!(check(API_KEY).await.is_ok(), "it is in memory");
     }
 
     #[tokio::test]
@@ -232,7 +282,8 @@ pub(crate) mod tests {
         let foreign = sessions.create(other).await.unwrap().unwrap().token;
         let secret = Secret::new(API_KEY.to_owned());
         let check = async |token, now| {
-            let checked = access.check_key(Some(&secret), PEER.parse().unwrap(), NOW).unwrap();
+            let checked =
+                access.check_key(Some(&secret), PEER.parse().unwrap(), NOW).await.unwrap();
             match access.check_token(checked, token, now).await {
                 Ok(actor) if actor.session().is_some() => "session",
                 Ok(_) => "no session",
@@ -267,7 +318,7 @@ pub(crate) mod tests {
         let (access, _) = access(&there);
         access.refresh().await.unwrap();
         let secret = Secret::new(API_KEY.to_owned());
-        let checked = access.check_key(Some(&secret), PEER.parse().unwrap(), NOW).unwrap();
+        let checked = access.check_key(Some(&secret), PEER.parse().unwrap(), NOW).await.unwrap();
         there.by_hand("ALTER TABLE sessions RENAME TO elsewhere");
         let nobody = access.check_token(checked, Token::Sent(&secret), NOW).await;
         assert!(matches!(nobody, Err(AccessError::Store(_))), "{nobody:?}");

@@ -68,7 +68,7 @@ struct Arguments {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 64 wrong usage; 65 bad input, or nothing has this id; 69 the database or an \
-address is not available; 70 our fault; 74 the database is damaged; 78 wrong configuration, wrong \
+address is not available; 70 our fault; 74 the database is damaged (a missing write-ahead log is not noticed); 78 wrong configuration, wrong \
 pepper, or a database that has to be migrated.";
 
 #[derive(Args)]
@@ -142,8 +142,15 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { global, command } = arguments;
     let terminal = Terminal { quiet: global.quiet };
     let log = global.log_without_configuration();
+    let has_configuration = global.config.is_some() || !global.set.is_empty();
     let options = global.options();
     // The three that go on until they are stopped have both cores; the others are over soon.
+    if let Command::Demo { .. } | Command::Simulate { .. } = &command
+        && has_configuration
+    {
+        let text = "`demo` and `simulate` take no configuration: leave out --config and --set";
+        return Err(CliError::Usage(text.to_owned()).into());
+    }
     match command {
         Command::Serve => several_threads()?.block_on(async {
             serve::run(load(&options)?).await?;

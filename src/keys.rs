@@ -3,7 +3,10 @@
 //! The secret of a key exists in the clear once, when it is made.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::clock::{Clock, Timestamp};
@@ -16,6 +19,10 @@ use crate::store::error::StoreError;
 use crate::store::pepper::{Hashed, Pepper};
 use crate::store::records::{AccessSnapshot, NewKey};
 
+/// Between two looks for keys that are not in memory: whoever guesses keys, however many at once,
+/// costs the store this much and no more.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
 /// All keys, held in memory while their generation stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
@@ -23,6 +30,15 @@ pub(crate) struct Keys {
     pepper: Pepper,
     clock: Clock,
     snapshot: Arc<RwLock<Arc<AccessSnapshot>>>,
+    look: Arc<Mutex<Option<Look>>>,
+}
+
+/// The last look for keys that were not in memory.
+#[derive(Clone, Debug)]
+struct Look {
+    begun: Instant,
+    /// None while it lasts, and when whoever looked went away.
+    result: Option<Result<(), StoreError>>,
 }
 
 /// What a new key is to be.
@@ -43,7 +59,7 @@ pub(crate) struct KeyWish {
 impl Keys {
     /// None are known before the first [`Keys::refresh`].
     pub(crate) fn new(store: Store, pepper: Pepper, clock: Clock) -> Self {
-        Self { store, pepper, clock, snapshot: Arc::default() }
+        Self { store, pepper, clock, snapshot: Arc::default(), look: Arc::default() }
     }
 
     /// Makes a key. The secret is a GUID of 122 random bits and is not kept.
@@ -94,6 +110,11 @@ impl Keys {
         self.store.revoke_key(id, self.clock.now()).await
     }
 
+    /// Whether [`Keys::create`] could have made this secret.
+    pub(crate) fn could_make(secret: &Secret<String>) -> bool {
+        Uuid::try_parse(secret.expose()).is_ok()
+    }
+
     /// The key that `secret` (canonical) is, and the generation this is true in.
     pub(crate) fn find(&self, secret: &Secret<String>) -> (Option<Arc<ApiKey>>, i64) {
         // Found by keyed hash: the time taken says nothing about near misses.
@@ -117,6 +138,31 @@ impl Keys {
             *held = fresh;
         }
         Ok(())
+    }
+
+    /// Reads the keys anew for somebody whose key is not in memory: it may have been made a moment
+    /// ago. All who come before a look begins share it, and it begins [`LOOK_INTERVAL`] after the
+    /// one before at the earliest.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be told whether there is such a key.
+    pub(crate) async fn look_again(&self) -> Result<(), StoreError> {
+        let came = Instant::now();
+        let mut last = self.look.lock().await;
+        if let Some(look) = &*last {
+            if look.begun > came
+                && let Some(result) = &look.result
+            {
+                return result.clone();
+            }
+            tokio::time::sleep_until(look.begun + LOOK_INTERVAL).await;
+        }
+        // Noted before it begins: who goes away in the middle must not set the next one free.
+        let look = last.insert(Look { begun: Instant::now(), result: None });
+        let result = self.refresh().await;
+        look.result = Some(result.clone());
+        result
     }
 
     fn current(&self) -> Arc<AccessSnapshot> {
@@ -145,6 +191,25 @@ mod tests {
         let (key, generation) = keys.find(&secret);
         assert_eq!(key.unwrap().revoked_at, Some(Timestamp(5)));
         assert_eq!(generation, there.store.access_generation().await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_come_before_a_look_share_it_and_the_next_one_waits() {
+        let there = Fixture::new().await;
+        let keys = Keys::new(there.store.clone(), there.pepper.clone(), Clock::manual(NOW));
+        let begun = async || keys.look.lock().await.as_ref().unwrap().begun;
+        keys.look_again().await.unwrap();
+        let first = begun().await;
+        let one = || keys.look_again();
+        let (a, b, c) = tokio::join!(one(), one(), one());
+        let second = begun().await;
+        assert!(a.is_ok() && b.is_ok() && c.is_ok());
+        let apart = second - first;
+        assert!((LOOK_INTERVAL..2 * LOOK_INTERVAL).contains(&apart), "{apart:?}");
+        there.by_hand("ALTER TABLE access_generation RENAME TO hidden");
+        let (a, b) = tokio::join!(one(), one());
+        assert!(begun().await >= second + LOOK_INTERVAL);
+        assert!(a.is_err() && b.is_err());
     }
 
     #[tokio::test]

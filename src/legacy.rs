@@ -146,6 +146,7 @@ async fn authenticate(
     let checked = app
         .access
         .check_key(credentials.api_key.as_ref(), request.peer, now)
+        .await
         .map_err(|error| nobody(request, &error))?;
     trail.key = Some(checked.key().id);
     trail.tenant = Some(checked.key().tenant.to_string());

@@ -5,6 +5,7 @@
 //! signal to stop arrives from outside.
 
 mod connection;
+pub(crate) mod descriptors;
 pub(crate) mod drain;
 mod watched;
 pub(crate) mod workers;

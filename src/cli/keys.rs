@@ -59,7 +59,7 @@ pub(super) struct CreateOptions {
     /// GetCallInformation, GetDeletion (the default ones), see-candidates, see-holds
     #[arg(long)]
     right: Vec<Right>,
-    /// It is accepted only in the body of a POST
+    /// It is accepted only when the method is POST; parameters may still be in the query string
     #[arg(long)]
     post_only: bool,
     /// Each deletion needs the parameter `reason`

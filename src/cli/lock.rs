@@ -4,9 +4,16 @@
 //! every lock that this process has on it, SQLite's too.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::store::error::OpenError;
+
+/// How often it is tried to take the lock, and the pause between: who merely asks whether it is held
+/// has it for a moment.
+const TRIES: usize = 20;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Keeps every `serve` away for as long as the file is open.
 ///
@@ -19,15 +26,21 @@ pub(super) fn take(database: &Path) -> Result<File, OpenError> {
         path: path.display().to_string(),
         message: error.to_string(),
     };
-    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let opened =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = opened.map_err(|error| unavailable(&error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(OpenError::AlreadyServed(database.display().to_string()))
+    for attempt in 0..TRIES {
+        if attempt > 0 {
+            #[expect(clippy::disallowed_methods, reason = "nothing else runs yet")]
+            std::thread::sleep(PAUSE);
         }
-        Err(TryLockError::Error(error)) => Err(unavailable(&error)),
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(unavailable(&error)),
+        }
     }
+    Err(OpenError::AlreadyServed(database.display().to_string()))
 }
 
 /// Whether a `serve` runs, as far as can be told; makes no file.
@@ -47,6 +60,9 @@ fn lock_file(database: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[test]
@@ -56,10 +72,29 @@ mod tests {
         assert!(!is_held(&database));
         assert!(!lock_file(&database).exists());
         let held = take(&database).unwrap();
+        assert_eq!(held.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert!(is_held(&database));
         assert!(matches!(take(&database), Err(OpenError::AlreadyServed(_))));
         drop(held);
         assert!(!is_held(&database));
         take(&database).unwrap();
+    }
+
+    #[test]
+    fn whoever_asks_all_the_time_keeps_nobody_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("callgate.db");
+        drop(take(&database).unwrap());
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    is_held(&database);
+                }
+            });
+            let taken: Vec<_> = (0..50).map(|_| take(&database).map(drop).is_ok()).collect();
+            done.store(true, Ordering::Relaxed);
+            assert!(taken.iter().all(|taken| *taken), "{taken:?}");
+        });
     }
 }

@@ -22,6 +22,7 @@ use crate::http::{LegacyHttp, health};
 use crate::journal::{Journal, JournalRules};
 use crate::keys::Keys;
 use crate::model::number::NumberingPlan;
+use crate::server::descriptors;
 use crate::server::drain::{self, Shutdown};
 use crate::server::workers::{WorkerFailed, Workers};
 use crate::server::{self, ServeSettings};
@@ -36,6 +37,8 @@ use crate::store::sqlite::Missing;
 const ACCESS_INTERVAL: Duration = Duration::from_millis(250);
 /// Connections to the admin listener at the same time.
 const ADMIN_CONNECTIONS: usize = 64;
+/// Descriptors besides connections: listeners, the database and its log, the runtime, the log.
+const FILES: usize = 64;
 
 /// The listeners of a gateway, bound.
 #[derive(Debug)]
@@ -112,13 +115,14 @@ pub async fn serve(
 /// As [`serve`]; `ready` is called when everything is open and requests are about to be taken.
 async fn gateway(
     listeners: Listeners,
-    config: Config,
+    mut config: Config,
     stop: impl Future<Output = ()> + Send,
     ready: impl FnOnce(&Listeners) -> io::Result<()>,
 ) -> Result<(), ServeError> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
+    fit_connections(&mut config);
     let path = &config.store.path;
     let _lock = lock::take(path).map_err(|error| ServeError::Open(error.into()))?;
     let (store, pepper) = Store::open_sqlite(path, &config.store.pepper_file, Missing::Create)
@@ -156,6 +160,23 @@ async fn gateway(
     let stopped = workers.stop(config.listen.drain.saturating_sub(began.elapsed())).await;
     tracing::info!("stopped");
     stopped.map_err(|WorkerFailed(name)| ServeError::Worker(name.to_owned()))
+}
+
+/// Takes no more legacy connections than leave descriptors for Graph, probes and the store.
+fn fit_connections(config: &mut Config) {
+    let wished = config.listen.max_connections;
+    let limit = descriptors::raise();
+    let reserve = FILES + ADMIN_CONNECTIONS + config.graph.concurrency;
+    let fitting = descriptors::connections(wished, limit, reserve);
+    if let Some(limit) = limit
+        && fitting < wished
+    {
+        tracing::warn!(
+            "listen.max_connections is {wished}, but this process may have {limit} files open: at \
+             most {fitting} connections are taken; raise the limit, or lower the setting"
+        );
+    }
+    config.listen.max_connections = fitting;
 }
 
 impl Listeners {

@@ -19,6 +19,7 @@ mod writer;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,7 +28,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use self::checkpoint::Checkpointer;
+use self::checkpoint::{Checkpointer, LOG_LIMIT, LogIsLong};
 use self::writer::Writer;
 use super::error::{OpenError, StoreError};
 use super::pepper::Pepper;
@@ -90,12 +91,13 @@ impl Sqlite {
         }
         state.check()?;
         let pepper = agreed_pepper(&connection, path, pepper_file)?;
-        let checkpointer = Checkpointer::start(path)?;
+        let log_is_long = LogIsLong::default();
+        let checkpointer = Checkpointer::start(path, log_is_long.clone())?;
         let readers = (0..READERS)
             .map(|_| open_reader(path))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| unavailable(path, &error))?;
-        let writer = Writer::start(connection, path.to_owned())
+        let writer = Writer::start(connection, path.to_owned(), log_is_long)
             .map_err(|error| unavailable(path, &error))?;
         let inner = Inner {
             writer,
@@ -141,11 +143,11 @@ impl Sqlite {
         let reading = tokio::task::spawn_blocking(move || {
             let taken = inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = taken.ok_or(StoreError::Busy)?;
-            let result = run(&connection);
+            let result = catch_unwind(AssertUnwindSafe(|| run(&connection)));
             inner.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             // Not before: who asked may be gone by now, and the next one needs the connection.
             drop(turn);
-            result
+            result.unwrap_or_else(|_panic| Err(StoreError::Other("a read panicked".to_owned())))
         });
         reading.await.unwrap_or(Err(StoreError::Stopped))
     }
@@ -162,13 +164,12 @@ fn create_private(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Opens a connection that may write, makes its settings and verifies them. A file that is not ours
-/// is left as it is.
+/// is left as it is, and a missing one stays missing: a database that was moved away under a running
+/// gateway must not be replaced by an empty one.
 fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let connection = Connection::open_with_flags(
         path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )
     .and_then(|mut connection| {
         connection.busy_handler(Some(wait_for_another_process))?;
@@ -191,7 +192,7 @@ fn open_writer(path: &Path) -> Result<Connection, OpenError> {
         .pragma_update(None, "synchronous", "full")
         .and_then(|()| connection.pragma_update(None, "foreign_keys", true))
         .and_then(|()| connection.pragma_update(None, "wal_autocheckpoint", 0))
-        .and_then(|()| connection.pragma_update(None, "journal_size_limit", 64 << 20))
+        .and_then(|()| connection.pragma_update(None, "journal_size_limit", LOG_LIMIT))
         .and_then(|()| connection.pragma_update(None, "cache_size", -(64 << 10)))
         .map_err(|error| unavailable(path, &error))?;
     Ok(connection)

@@ -17,6 +17,10 @@ use tempfile::TempDir;
 /// The heading of the flags that every command has.
 const EVERY_COMMAND: &str = "Options of every command:";
 
+/// What the commands say that have none.
+const NO_CONFIGURATION: &str =
+    "callgate: `demo` and `simulate` take no configuration: leave out --config and --set\n";
+
 /// A working directory of its own, whose database is `callgate.db`.
 struct Place {
     folder: TempDir,
@@ -195,6 +199,8 @@ fn wrong_usage_is_64() {
         (&["deletions", "list", "--state", "done"][..], "unknown state: expected one of"),
         (&["deletions", "show", "1"][..], "invalid value '1' for '<ID>'"),
         (&["tokens", "create"][..], "--key <ID>"),
+        (&["demo", "--once", "--set", "log.level=info"][..], NO_CONFIGURATION),
+        (&["--config", "callgate.toml", "simulate"][..], NO_CONFIGURATION),
         (&["calls", "import", "nowhere.csv"][..], "callgate: nowhere.csv: cannot be opened: "),
         (&["calls", "import", "."][..], "callgate: .: is a directory, not a file"),
     ] {

@@ -161,6 +161,17 @@ async fn a_write_waits_for_another_process_and_is_not_starved_by_one() {
 }
 
 #[tokio::test]
+async fn a_read_that_panics_costs_no_connection() {
+    let there = Fixture::new().await;
+    let sqlite = sqlite(&there.store);
+    for _ in 0..5 {
+        let failed = sqlite.read(|_| -> Result<(), _> { panic!("on purpose") }).await;
+        assert!(matches!(failed, Err(StoreError::Other(_))), "{failed:?}");
+    }
+    assert!(there.store.access_generation().await.is_ok());
+}
+
+#[tokio::test]
 async fn a_reader_whose_caller_went_away_still_has_its_turn() {
     let there = Fixture::new().await;
     let sqlite = sqlite(&there.store);

@@ -3,7 +3,11 @@
 //! Nobody is told of success before the commit is on disk (`synchronous=FULL`). An operation that
 //! fails is undone alone: the batch is then run once more, each operation in a savepoint of its own.
 //! Savepoints from the start would copy every page that each operation touches. When SQLite undoes
-//! the whole batch even so, everybody in it fails and the writer reopens its connection.
+//! the whole batch even so, everybody in it fails and the writer reopens its connection; not when
+//! another process merely held the database for too long.
+
+#[cfg(test)]
+mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -12,6 +16,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::checkpoint::LogIsLong;
 use super::open_writer;
 use crate::store::error::StoreError;
 
@@ -29,11 +34,15 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread on a connection made by [`open_writer`].
-    pub(super) fn start(connection: Connection, path: PathBuf) -> std::io::Result<Self> {
+    pub(super) fn start(
+        connection: Connection,
+        path: PathBuf,
+        log_is_long: LogIsLong,
+    ) -> std::io::Result<Self> {
         let (queue, work) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || run(connection, &path, work))?;
+            .spawn(move || run(connection, &path, work, &log_is_long))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -128,16 +137,18 @@ where
     }
 
     fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
-        let result = match (committed, self.result) {
+        let Self { result, reply, committed: tell, .. } = *self;
+        let result = match (committed, result) {
             (Ok(()), Some(Ok(value))) => {
-                (self.committed)(&value);
+                // It is on disk, and that is the answer, whatever becomes of who is told first.
+                let _ = catch_unwind(AssertUnwindSafe(|| tell(&value)));
                 Ok(value)
             }
             (Err(error), Some(Ok(_)) | None) | (_, Some(Err(error))) => Err(error),
             (Ok(()), None) => return,
         };
         // Who has gone away meanwhile does not miss it.
-        let _ = self.reply.send(result);
+        let _ = reply.send(result);
     }
 }
 
@@ -166,6 +177,7 @@ fn run(
     mut connection: Connection,
     path: &std::path::Path,
     mut queue: mpsc::Receiver<Box<dyn Work>>,
+    log_is_long: &LogIsLong,
 ) {
     let mut batch: Vec<Box<dyn Work>> = Vec::with_capacity(BATCH);
     while let Some(first) = queue.blocking_recv() {
@@ -182,14 +194,19 @@ fn run(
                 // What cannot even be undone here is undone by closing the connection.
                 let _ = connection.execute_batch("ROLLBACK");
             }
-            match open_writer(path) {
-                Ok(fresh) => connection = fresh,
-                Err(error) => tracing::error!("the store could not be reopened: {error}"),
+            let intact = matches!(error, StoreError::Busy) && connection.is_autocommit();
+            if !intact {
+                match open_writer(path) {
+                    Ok(fresh) => connection = fresh,
+                    Err(error) => tracing::error!("the store could not be reopened: {error}"),
+                }
             }
         }
         for work in batch.drain(..) {
-            work.finish(committed.clone());
+            // A panic here is one caller's misfortune; the others wait for their answer.
+            let _ = catch_unwind(AssertUnwindSafe(|| work.finish(committed.clone())));
         }
+        log_is_long.relieve(&connection);
     }
 }
 
@@ -223,121 +240,4 @@ fn run_one(work: &mut Box<dyn Work>, connection: &Connection) -> bool {
 
 fn execute(connection: &Connection, sql: &str) -> Result<(), StoreError> {
     Ok(connection.prepare_cached(sql)?.execute(()).map(drop)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn writer(folder: &tempfile::TempDir) -> Writer {
-        let path = folder.path().join("test.db");
-        let mut connection = open_writer(&path).unwrap();
-        crate::store::schema::migrate(&mut connection, &path).unwrap();
-        connection.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY) STRICT").unwrap();
-        Writer::start(connection, path).unwrap()
-    }
-
-    fn insert(n: i64) -> impl FnMut(&Connection) -> Result<i64, StoreError> + Send + 'static {
-        move |connection| {
-            connection.execute("INSERT INTO t VALUES (?1)", [n])?;
-            Ok(n)
-        }
-    }
-
-    fn count(connection: &Connection) -> Result<i64, StoreError> {
-        Ok(connection.query_row("SELECT count(*) FROM t", (), |row| row.get(0))?)
-    }
-
-    /// Keeps the thread busy with a batch of its own until the returned sender is used or dropped,
-    /// so that what is queued meanwhile shares the next batch.
-    fn hold(writer: &Writer) -> std::sync::mpsc::Sender<()> {
-        let (started, running) = std::sync::mpsc::channel();
-        let (go, wait) = std::sync::mpsc::channel::<()>();
-        writer
-            .submit_detached(move |_| {
-                started.send(()).unwrap();
-                let _ = wait.recv();
-                Ok(())
-            })
-            .unwrap();
-        running.recv().unwrap();
-        go
-    }
-
-    #[test]
-    fn an_operation_that_fails_is_undone_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = writer(&folder);
-        let go = hold(&writer);
-        let good = writer.submit(insert(1), |_| ()).unwrap();
-        let twice = writer
-            .submit(|connection| insert(7)(connection).and_then(|_| insert(1)(connection)), |_| ())
-            .unwrap();
-        let other = writer.submit(insert(2), |_| ()).unwrap();
-        drop(go);
-        assert_eq!(good.blocking_recv().unwrap().unwrap(), 1);
-        assert!(matches!(twice.blocking_recv().unwrap(), Err(StoreError::Conflict)));
-        assert_eq!(other.blocking_recv().unwrap().unwrap(), 2);
-        let rows = writer.submit(count, |_| ()).unwrap().blocking_recv().unwrap().unwrap();
-        assert_eq!(rows, 2);
-    }
-
-    #[test]
-    fn an_operation_that_panics_fails_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = writer(&folder);
-        let go = hold(&writer);
-        let good = writer.submit(insert(1), |_| ()).unwrap();
-        let bad = writer.submit(|_| -> Result<(), _> { panic!("on purpose") }, |()| ()).unwrap();
-        drop(go);
-        assert_eq!(good.blocking_recv().unwrap().unwrap(), 1);
-        assert!(bad.blocking_recv().is_err());
-        let rows = writer.submit(count, |_| ()).unwrap().blocking_recv().unwrap().unwrap();
-        assert_eq!(rows, 1);
-    }
-
-    #[test]
-    fn when_sqlite_undoes_the_batch_nobody_in_it_succeeds() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = writer(&folder);
-        let go = hold(&writer);
-        let good = writer.submit(insert(1), |_| ()).unwrap();
-        let bad = writer
-            .submit(|connection| Ok(connection.execute_batch("ROLLBACK; bogus")?), |()| ())
-            .unwrap();
-        drop(go);
-        assert!(good.blocking_recv().unwrap().is_err());
-        assert!(bad.blocking_recv().unwrap().is_err());
-        let rows = writer.submit(count, |_| ()).unwrap().blocking_recv().unwrap().unwrap();
-        assert_eq!(rows, 0);
-    }
-
-    #[test]
-    fn an_operation_that_nobody_waits_for_is_skipped_unless_it_has_begun() {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = writer(&folder);
-        let go = hold(&writer);
-        drop(writer.submit(insert(1), |_| ()).unwrap());
-        drop(go);
-
-        let (started, running) = std::sync::mpsc::channel();
-        let (go, wait) = std::sync::mpsc::channel::<()>();
-        let (tell, told) = std::sync::mpsc::channel();
-        let receiver = writer
-            .submit(
-                move |connection| {
-                    started.send(()).unwrap();
-                    wait.recv().unwrap();
-                    insert(2)(connection)
-                },
-                move |n: &i64| tell.send(*n).unwrap(),
-            )
-            .unwrap();
-        running.recv().unwrap();
-        drop(receiver);
-        go.send(()).unwrap();
-        assert_eq!(told.recv().unwrap(), 2);
-        let rows = writer.submit(count, |_| ()).unwrap().blocking_recv().unwrap().unwrap();
-        assert_eq!(rows, 1);
-    }
 }

@@ -222,3 +222,16 @@ async fn a_key_of_a_tenant_without_an_app_can_send_nothing() {
     assert_eq!((answer.code(), answer.word()), (2, "not_permitted"));
     assert_eq!((gateway.recorded(), gateway.graph.requests().await.len()), (0, 0));
 }
+
+#[tokio::test]
+async fn a_new_key_is_accepted_in_its_first_request_and_a_store_that_fails_calls_none_unknown() {
+    let gateway = Gateway::start().await;
+    // The command line is another process; nobody waits until the gateway may have noticed.
+    let made = gateway.key(&[]).await;
+    assert_eq!(ask(&gateway, &made, "").await.code(), 2);
+
+    gateway.database().execute_batch("ALTER TABLE access_generation RENAME TO hidden").unwrap();
+    let unknown = Key { secret: "57dab8b1-894c-409a-b240-bd8beae78896".to_owned(), ..made };
+    let answer = ask(&gateway, &unknown, "").await;
+    assert_eq!((answer.status, answer.code(), answer.word()), (503, -1, "unavailable"));
+}

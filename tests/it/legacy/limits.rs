@@ -1,6 +1,31 @@
 //! Sizes: what is read, what is refused with a body, and what stays usable afterwards.
 
-use crate::support::Gateway;
+use tokio::net::TcpStream;
+
+use crate::support::{Client, Gateway, Process, Site};
+
+#[tokio::test]
+async fn more_clients_than_files_leave_the_admin_listener_reachable() {
+    let site = Site::with("graph.concurrency = 8").await;
+    let process = Process::start_with_files(&site, 160, &[]).await;
+    let mut connections = Vec::new();
+    for _ in 0..150 {
+        connections.push(TcpStream::connect(process.legacy).await.unwrap());
+    }
+    // Connections are accepted in the order they were made: an answer to the last that fits shows
+    // that all before it are open.
+    let last = connections.swap_remove(23);
+    let mut last = Client::new(last, site.answers.clone());
+    let request =
+        format!("GET /verba/api?{} HTTP/1.1\r\nHost: a\r\n\r\n", site.key.query("callID=x"));
+    assert_eq!(last.ask(request).await.code(), 2);
+    let health = process.admin("GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(health.starts_with("ready"), "{health}");
+    let log = std::fs::read_to_string(&process.log).unwrap();
+    let warning = "listen.max_connections is 10000, but this process may have 160 files open: at \
+                   most 24 connections are taken";
+    assert!(log.contains(warning), "{log}");
+}
 
 #[tokio::test]
 async fn a_request_line_has_8_kib() {

@@ -16,7 +16,7 @@ use super::soon;
 /// A running `callgate serve`; it is killed with the test.
 pub(crate) struct Process {
     child: Child,
-    legacy: SocketAddr,
+    pub(crate) legacy: SocketAddr,
     admin: SocketAddr,
     /// Where its log goes.
     pub(crate) log: PathBuf,
@@ -25,9 +25,22 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `callgate serve` for `site`, with these arguments besides, and waits until it listens.
     pub(crate) async fn start(site: &Site, arguments: &[&str]) -> Self {
+        Self::spawn(site, site.command(&[&["serve"], arguments].concat())).await
+    }
+
+    /// As [`Process::start`], with a hard limit of so many open files.
+    pub(crate) async fn start_with_files(site: &Site, files: usize, arguments: &[&str]) -> Self {
+        let gateway = site.command(&[&["serve"], arguments].concat());
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]);
+        command.arg(gateway.as_std().get_program()).args(gateway.as_std().get_args());
+        command.env_clear().kill_on_drop(true);
+        Self::spawn(site, command).await
+    }
+
+    async fn spawn(site: &Site, mut command: Command) -> Self {
         let log = site.folder().join("serve.log");
         let file = std::fs::File::options().create(true).append(true).open(&log);
-        let mut command = site.command(&[&["serve"], arguments].concat());
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(file.expect("a file can be made"));
         let mut child = command.spawn().expect("the binary was built");

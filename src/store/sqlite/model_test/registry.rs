@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::super::{calls, open_writer};
+use super::super::{calls, create_private, open_writer};
 use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId, GraphCallId};
 use crate::model::call::{Call, CallState};
@@ -45,6 +45,7 @@ pub(super) const TENANTS: i64 = 2;
 
 pub(super) fn database(folder: &tempfile::TempDir) -> Connection {
     let path = folder.path().join("model.db");
+    create_private(&path).unwrap();
     let mut connection = open_writer(&path).unwrap();
     schema::migrate(&mut connection, &path).unwrap();
     connection.execute("INSERT INTO peppers VALUES ('p', 0, NULL)", ()).unwrap();
