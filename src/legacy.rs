@@ -80,6 +80,18 @@ struct Trail {
     key: Option<KeyId>,
     tenant: Option<String>,
     personal: Personal,
+    /// What was sent to prove the caller.
+    credentials: Vec<Secret<String>>,
+}
+
+impl Trail {
+    /// What the record says of `selector`: nothing when a confused client sent a credential in it.
+    fn selector(&self, selector: &str) -> Option<String> {
+        let plain = |text: &str| text.to_lowercase().replace('-', "");
+        let selected = plain(selector);
+        let holds = |secret: &Secret<String>| selected.contains(&plain(secret.expose()));
+        (!self.credentials.iter().any(holds)).then(|| selector.to_owned())
+    }
 }
 
 /// Carries a request out, or says why not.
@@ -142,6 +154,7 @@ async fn authenticate(
     trail: &mut Trail,
 ) -> Result<Actor, GatewayError> {
     let credentials = params.credentials(request);
+    trail.credentials = credentials.sent();
     let now = app.clock.now();
     let checked = app
         .access
@@ -254,4 +267,19 @@ fn answer(
         unknown_parameters: params.unknown_count(),
     };
     Answered { reply, log }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selector_that_holds_a_credential_is_not_recorded() {
+        let key = "74c8eea0-50c6-40b2-9f3e-252ed501c3c8";
+        let trail = Trail { credentials: vec![Secret::new(key.to_owned())], ..Trail::default() };
+        for selector in [key.to_uppercase(), format!("nativeID=32:{};", key.replace('-', ""))] {
+            assert_eq!(trail.selector(&selector), None, "{selector}");
+        }
+        assert_eq!(trail.selector("callID=1:a;").as_deref(), Some("callID=1:a;"));
+    }
 }

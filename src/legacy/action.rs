@@ -81,6 +81,17 @@ pub(crate) struct Credentials {
     pub(crate) token: Token,
 }
 
+impl Credentials {
+    /// All that was sent, for those who must not write it down.
+    pub(crate) fn sent(&self) -> Vec<Secret<String>> {
+        let token = match &self.token {
+            Token::Sent(token) => Some(token.clone()),
+            Token::Absent | Token::Malformed => None,
+        };
+        self.api_key.iter().cloned().chain(token).collect()
+    }
+}
+
 /// The token that came with a request. One that the key does not need is ignored, whatever it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Token {

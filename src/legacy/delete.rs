@@ -26,7 +26,7 @@ pub(super) async fn run(
     params: &Params,
     trail: &mut Trail,
 ) -> Result<Option<Outcome>, GatewayError> {
-    trail.personal.selector = Some(ask.selector.canonical());
+    trail.personal.selector = trail.selector(&ask.selector.canonical());
     trail.personal.reason.clone_from(&ask.reason);
     check(app, actor, &ask)?;
     let mut notes = ask.selector.notes();
