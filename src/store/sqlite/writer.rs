@@ -47,8 +47,8 @@ impl Writer {
     }
 
     /// Queues an operation, which may be run twice. It is skipped, with nothing written, when the
-    /// receiver is dropped before its turn; otherwise `committed` runs on the writer thread after the commit and before
-    /// the reply.
+    /// receiver is dropped before its turn; otherwise `committed` runs on the writer thread after
+    /// the commit and before the reply.
     ///
     /// # Errors
     ///
