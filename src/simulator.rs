@@ -1,20 +1,27 @@
 //! The simulator: Microsoft Graph for people without a tenant.
 //!
-//! Login, Graph's calls API and a control API on one port. It answers in the shapes and codes that
-//! Microsoft documents, and shares no wire type with our Graph client, because one mistake must
-//! not hide the other. It is for tests and demonstrations: it checks no credential, so it must
+//! Login, Graph's calls API and a control API on one port, and signed notifications about the calls
+//! to a callback on this machine. It answers in the shapes and codes that Microsoft documents, and
+//! shares no wire type with our Graph client or our reader of notifications, because one mistake
+//! must not hide the other. It is for tests and demonstrations: it checks no credential, so it must
 //! never listen where others could take it for Graph.
 
 mod answer;
+mod callback;
 mod calls;
 mod communications;
 mod control;
+mod deliver;
 mod faults;
 mod fields;
 mod login;
+mod notification;
+mod openid;
 mod requests;
 mod script;
+mod signing;
 mod state;
+mod switchboard;
 
 use std::convert::Infallible;
 use std::error::Error as _;
@@ -35,6 +42,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use self::answer::Answer;
+use self::callback::Job;
+use self::openid::Document;
 pub use self::script::ScriptError;
 use self::state::{Reset, State};
 use crate::clock::Clock;
@@ -50,6 +59,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Simulator {
     address: SocketAddr,
     accepting: JoinHandle<Infallible>,
+    delivering: JoinHandle<Infallible>,
     shared: Shared,
 }
 
@@ -60,12 +70,15 @@ impl Simulator {
     ///
     /// When it cannot listen there; nothing is left running then.
     pub async fn start(address: SocketAddr) -> io::Result<Self> {
+        let client = deliver::client().map_err(io::Error::other)?;
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let shared = Shared(Arc::new(Mutex::new(State::new(Clock::System))));
         #[expect(clippy::disallowed_methods, reason = "the handle is kept and aborted on drop")]
         let accepting = tokio::spawn(accept(listener, shared.clone()));
-        Ok(Self { address, accepting, shared })
+        #[expect(clippy::disallowed_methods, reason = "the handle is kept and aborted on drop")]
+        let delivering = tokio::spawn(deliver::run(shared.clone(), client));
+        Ok(Self { address, accepting, delivering, shared })
     }
 
     /// Posts each line of `script` (a path and a JSON body) to the control API, and says how many.
@@ -96,14 +109,17 @@ impl Simulator {
     /// Stops it. Afterwards the port is free and open connections are being closed.
     pub async fn stop(mut self) {
         self.accepting.abort();
+        self.delivering.abort();
         // The only outcome is the cancellation that was just asked for.
         let _cancelled = (&mut self.accepting).await;
+        let _cancelled = (&mut self.delivering).await;
     }
 }
 
 impl Drop for Simulator {
     fn drop(&mut self) {
         self.accepting.abort();
+        self.delivering.abort();
     }
 }
 
@@ -120,6 +136,21 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("nothing panics while it holds the lock")
+    }
+
+    /// The token that goes with a notification.
+    async fn token(&self, job: &Job) -> String {
+        self.key_is_made().await;
+        self.lock().token(job)
+    }
+
+    /// Makes the signing key if there is none, without holding up anybody else.
+    async fn key_is_made(&self) {
+        let slot = self.lock().signing.current();
+        if !slot.is_made() {
+            // It does not panic; and if it could not run, the key is made by who needs it.
+            let _made = tokio::task::spawn_blocking(move || slot.make()).await;
+        }
     }
 }
 
@@ -189,6 +220,9 @@ async fn serve(
     };
     if control::is_for(request.uri().path()) {
         return Ok(control::answer(&mut shared.lock(), &request).into_response());
+    }
+    if Document::of(&state::segments(request.uri().path())) == Some(Document::Keys) {
+        shared.key_is_made().await;
     }
     let decision = shared.lock().receive(&request);
     if !decision.delay.is_zero() {

@@ -46,11 +46,22 @@ fn help(url: &str) -> String {
   base_url = "{url}"
   login_url = "{url}"
   allow_other_host = true
+  tenant_id = "72f988bf-86f1-41af-91ab-2d7cd011db47"
+  client_id = "2891555a-92ff-42e6-80fa-6e1300c6b5c6"
+  client_secret = "any"
 
-Any tenant, client id and secret will do. Make a call, and see what was asked of Graph:
+  [notifications]
+  openid_urls = ["{url}/v1/.well-known/OpenIdConfiguration"]
+
+Any other tenant, client id and secret will do as well: once the gateway has logged in, calls are
+of its tenant and notifications for its app. Make a call, and see what was asked of Graph:
 
   curl {url}/sim/calls -d '{{"source": "+4930123456", "targets": ["8856"]}}'
   curl {url}/sim/requests
+
+Say who is told of calls before you make them (docs/SIMULATOR.md has the rest):
+
+  curl {url}/sim/callback -d '{{"url": "http://127.0.0.1:8082/api/calls"}}'
 
 Ctrl-C stops it.
 "#

@@ -3,16 +3,16 @@
 //! A call is never forgotten, but Graph's side shows only those that have not ended. Ids are
 //! opaque and compared to the letter, as in Graph.
 
+mod identity;
+mod new;
+
 use std::collections::HashMap;
 
-use serde_json::{Map, Value, json};
-use uuid::Uuid;
+use serde_json::{Value, json};
 
-use super::fields::{BadField, Fields};
+pub(super) use self::identity::{IdentitySet, Participant};
+pub(super) use self::new::{NewCall, RosterChange};
 use crate::clock::Timestamp;
-
-/// The tenant of a call that was made without one.
-const DEFAULT_TENANT: &str = "aaaabbbb-0000-cccc-1111-dddd2222eeee";
 
 /// All calls, in the order in which they were made.
 #[derive(Debug, Default)]
@@ -26,14 +26,24 @@ pub(super) struct Calls {
 pub(super) struct Call {
     pub(super) id: String,
     pub(super) state: CallState,
+    pub(super) direction: Direction,
+    pub(super) subject: Option<String>,
     pub(super) source: IdentitySet,
     pub(super) targets: Vec<IdentitySet>,
+    /// `callRoutes`, as they were given.
+    pub(super) routes: Vec<Value>,
+    /// `incomingContext`, as it was given.
+    pub(super) context: Option<Value>,
     pub(super) chain_id: String,
     pub(super) thread_id: Option<String>,
     pub(super) tenant_id: String,
-    pub(super) participants: Vec<IdentitySet>,
+    pub(super) participants: Vec<Participant>,
+    /// How often the roster changed; the first one counts.
+    pub(super) roster_changes: u64,
+    /// What ties the requests about this call together in the service's own logs.
+    pub(super) scenario_id: String,
     pub(super) made_at: Timestamp,
-    /// Why it ended; none while it has not, or when it was made as ended.
+    /// Why it ended; none while it has not, when it was rejected, or when it was made as ended.
     pub(super) result: Option<EndReason>,
 }
 
@@ -51,21 +61,35 @@ pub(super) enum CallState {
     Terminated,
 }
 
-/// `resultInfo` of a call that ended.
+/// Who called whom, seen from the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    Incoming,
+    Outgoing,
+}
+
+/// `resultInfo` of a call that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EndReason {
-    pub(super) code: u16,
-    pub(super) subcode: u32,
-    pub(super) message: &'static str,
+    pub(super) code: u64,
+    pub(super) subcode: u64,
+    pub(super) message: String,
+    /// The app's request ended it; the first beta says this and has no codes.
+    pub(super) by_app: bool,
 }
 
 impl EndReason {
     /// The app hung up.
-    pub(super) const BY_APP: Self =
-        Self { code: 200, subcode: 7000, message: "The call was ended by the application." };
+    pub(super) fn by_app() -> Self {
+        let message = "The call was ended by the application.".to_owned();
+        Self { code: 200, subcode: 7000, message, by_app: true }
+    }
+
     /// Somebody else did.
-    pub(super) const BY_OTHER: Self =
-        Self { code: 200, subcode: 4521, message: "The other party left the call." };
+    pub(super) fn by_other() -> Self {
+        let message = "The other party left the call.".to_owned();
+        Self { code: 200, subcode: 4521, message, by_app: false }
+    }
 }
 
 /// A request that does not fit the state of the calls; nothing was changed.
@@ -75,17 +99,20 @@ pub(super) enum CallError {
     Unknown,
     #[error("There is already a call with this id.")]
     Exists,
-    #[error("Only a call that is incoming or establishing can be answered.")]
+    #[error("Only a call that rings can be answered or rejected.")]
     NotRinging,
     #[error("The call has ended.")]
     Ended,
+    #[error("The call has no such participant.")]
+    UnknownParticipant,
+    #[error("The call already has a participant with this id.")]
+    ParticipantExists,
 }
 
 impl Calls {
     /// Keeps a new call.
     pub(super) fn add(&mut self, new: NewCall, now: Timestamp) -> Result<&Call, CallError> {
-        let NewCall(mut call) = new;
-        call.made_at = now;
+        let call = Call { made_at: now, ..new.call };
         if self.by_id.contains_key(&call.id) {
             return Err(CallError::Exists);
         }
@@ -115,6 +142,44 @@ impl Calls {
         Ok(call)
     }
 
+    /// The app refuses a call that comes in.
+    pub(super) fn reject(&mut self, id: &str) -> Result<&Call, CallError> {
+        let call = self.get_mut(id)?;
+        if call.state != CallState::Incoming {
+            return Err(CallError::NotRinging);
+        }
+        call.state = CallState::Terminated;
+        Ok(call)
+    }
+
+    /// Participants leave and others join a call that has not ended.
+    pub(super) fn change_roster(
+        &mut self,
+        id: &str,
+        change: RosterChange,
+    ) -> Result<&Call, CallError> {
+        let call = self.get_mut(id)?;
+        if call.state == CallState::Terminated {
+            return Err(CallError::Ended);
+        }
+        let RosterChange { mut add, remove } = change;
+        let mut roster = call.participants.clone();
+        for leaving in remove {
+            let place = roster.iter().position(|one| one.id == leaving);
+            roster.remove(place.ok_or(CallError::UnknownParticipant)?);
+        }
+        if add.iter().any(|joining| roster.iter().any(|one| one.id == joining.id)) {
+            return Err(CallError::ParticipantExists);
+        }
+        call.roster_changes += 1;
+        for one in &mut add {
+            one.sequence = call.roster_changes;
+        }
+        roster.extend(add);
+        call.participants = roster;
+        Ok(call)
+    }
+
     /// Ends a call that has not ended.
     pub(super) fn end(&mut self, id: &str, reason: EndReason) -> Result<&Call, CallError> {
         let call = self.get_mut(id)?;
@@ -137,20 +202,33 @@ impl Call {
         json!({
             "id": self.id,
             "state": self.state.as_str(),
-            "direction": "incoming",
-            "source": self.source.0,
-            "targets": self.targets.iter().map(|target| &target.0).collect::<Vec<_>>(),
-            "participants": self.participants.iter().map(|one| &one.0).collect::<Vec<_>>(),
+            "direction": self.direction.as_str(),
+            "subject": self.subject,
+            "source": self.source.plain(),
+            "targets": self.targets.iter().map(IdentitySet::plain).collect::<Vec<_>>(),
+            "callRoutes": self.routes,
+            "incomingContext": self.context,
+            "participants": self.participants.iter().map(Participant::listing).collect::<Vec<_>>(),
             "callChainId": self.chain_id,
             "threadId": self.thread_id,
             "tenantId": self.tenant_id,
             "createdAt": self.made_at.to_string(),
-            "resultInfo": self.result.map(|result| json!({
+            "resultInfo": self.result.as_ref().map(|result| json!({
                 "code": result.code,
                 "subcode": result.subcode,
                 "message": result.message,
             })),
         })
+    }
+}
+
+impl Direction {
+    /// Graph's word.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Incoming => "incoming",
+            Self::Outgoing => "outgoing",
+        }
     }
 }
 
@@ -187,174 +265,66 @@ impl CallState {
     }
 }
 
-/// A call that was read and not yet kept.
-#[derive(Debug)]
-pub(super) struct NewCall(Call);
-
-impl NewCall {
-    /// Takes the fields of `POST /sim/calls`. Without a state the call is established, so that it
-    /// can be hung up at once.
-    ///
-    /// # Errors
-    ///
-    /// When a field is missing or malformed.
-    pub(super) fn read(mut fields: Fields) -> Result<Self, BadField> {
-        let made_up = || Uuid::new_v4().to_string();
-        let state = match fields.text("state")? {
-            None => CallState::Established,
-            Some(word) => CallState::parse(&word).ok_or_else(|| {
-                let words = CallState::ALL.map(CallState::as_str).join(", ");
-                BadField::new("state", format!("must be one of {words}"))
-            })?,
-        };
-        let call = Call {
-            id: fields.text("id")?.unwrap_or_else(made_up),
-            state,
-            source: IdentitySet::read("source", fields.required("source")?)?,
-            targets: IdentitySet::read_list("targets", fields.required("targets")?)?,
-            chain_id: fields.text("callChainId")?.unwrap_or_else(made_up),
-            thread_id: fields.text("threadId")?,
-            tenant_id: fields.text("tenantId")?.unwrap_or_else(|| DEFAULT_TENANT.to_owned()),
-            participants: match fields.take("participants") {
-                Some(list) => IdentitySet::read_list("participants", list)?,
-                None => Vec::new(),
-            },
-            made_at: Timestamp(0),
-            result: None,
-        };
-        fields.finish()?;
-        Ok(Self(call))
-    }
-}
-
-/// Who takes part: the members of Graph's identity set that are not null.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct IdentitySet(pub(super) Map<String, Value>);
-
-impl IdentitySet {
-    /// Reads a plain string (a phone number if it looks like one, otherwise a user id), an
-    /// identity set, or an object with an identity set as its member `identity`.
-    fn read(field: &str, value: Value) -> Result<Self, BadField> {
-        let bad = || {
-            BadField::new(
-                field,
-                "must be a phone number, a user id, or an identity such as \
-                 {\"phone\": {\"id\": \"+4930123456\"}}",
-            )
-        };
-        let mut members = match value {
-            Value::String(text) if !text.trim().is_empty() => {
-                let kind = if looks_like_a_number(&text) { "phone" } else { "user" };
-                Map::from_iter([(kind.to_owned(), json!({"id": text}))])
-            }
-            Value::Object(mut members) => match members.remove("identity") {
-                Some(Value::Object(identity)) => identity,
-                Some(_) => return Err(bad()),
-                None => members,
-            },
-            _ => return Err(bad()),
-        };
-        members.retain(|_, identity| !identity.is_null());
-        let named = |identity: &Value| identity["id"].as_str().is_some_and(|id| !id.is_empty());
-        let kinds = members.iter().filter(|(name, _)| !name.starts_with('@')).map(|(_, kind)| kind);
-        if kinds.clone().count() == 0 || !kinds.clone().all(named) {
-            return Err(bad());
-        }
-        Ok(Self(members))
-    }
-
-    /// Reads a list that is not empty; a single identity is a list of one.
-    fn read_list(field: &str, value: Value) -> Result<Vec<Self>, BadField> {
-        match value {
-            Value::Array(list) if list.is_empty() => Err(BadField::new(field, "must not be empty")),
-            Value::Array(list) => {
-                list.into_iter().map(|identity| Self::read(field, identity)).collect()
-            }
-            one => Ok(vec![Self::read(field, one)?]),
-        }
-    }
-}
-
-/// Digits with the usual punctuation, and no more digits than the longest number has.
-fn looks_like_a_number(text: &str) -> bool {
-    let digits = text.chars().filter(char::is_ascii_digit).count();
-    (2..=20).contains(&digits) && text.chars().all(|c| c.is_ascii_digit() || "+ ()-.#*".contains(c))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::fields::Fields;
     use super::*;
 
-    fn read(call: &Value) -> Result<Value, String> {
-        let fields = Fields::read(call.to_string().as_bytes()).unwrap();
-        let mut calls = Calls::default();
-        let new = NewCall::read(fields).map_err(|error| error.to_string())?;
-        Ok(calls.add(new, Timestamp(0)).unwrap().listing())
+    fn new() -> NewCall {
+        let new = json!({"id": "a", "state": "INCOMING", "source": "8856", "targets": ["8857"]});
+        NewCall::read(Fields::read(new.to_string().as_bytes()).unwrap(), "t".to_owned()).unwrap()
     }
 
-    #[test]
-    fn a_plain_string_is_a_number_only_if_it_looks_like_one() {
-        for (text, kind) in [
-            ("+4930123456", "phone"),
-            ("8856", "phone"),
-            ("+1 (234) 567-8901", "phone"),
-            ("278405a3-f568-4b3e-b684-009193463064", "user"),
-            ("11111111-1111-1111-1111-111111111111", "user"),
-            ("ann@contoso.com", "user"),
-        ] {
-            let call = read(&json!({"source": text, "targets": [text]})).unwrap();
-            let expected = json!({kind: {"id": text}});
-            assert_eq!(call["source"], expected, "{text}");
-            assert_eq!(call["targets"], json!([expected]), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_identity_is_taken_with_or_without_its_envelope() {
-        let guest = json!({"guest": {"id": "g", "displayName": "Ann"}});
-        for source in [
-            guest.clone(),
-            json!({"identity": guest}),
-            json!({"guest": guest["guest"], "user": null}),
-        ] {
-            let call = read(&json!({"source": source, "targets": "8856"})).unwrap();
-            assert_eq!(call["source"], guest, "{source}");
-        }
-    }
-
-    #[test]
-    fn a_bad_field_is_named() {
-        for (call, field) in [
-            (json!({"targets": ["1"]}), "source"),
-            (json!({"source": "8856"}), "targets"),
-            (json!({"source": "8856", "targets": []}), "targets"),
-            (json!({"source": {}, "targets": ["8857"]}), "source"),
-            (json!({"source": {"user": {}}, "targets": ["8857"]}), "source"),
-            (json!({"source": {"identity": "8856"}, "targets": ["8857"]}), "source"),
-            (json!({"source": " ", "targets": ["8857"]}), "source"),
-            (json!({"source": "8856", "targets": [7]}), "targets"),
-            (json!({"source": "8856", "targets": ["8857"], "state": "ringing"}), "state"),
-            (json!({"source": "8856", "targets": ["8857"], "tenant": "t"}), "tenant"),
-            (json!({"source": "8856", "targets": ["8857"], "id": ""}), "id"),
-        ] {
-            let error = read(&call).unwrap_err();
-            assert!(error.starts_with(&format!("{field}: ")), "{call}: {error}");
-        }
+    fn change(body: &Value) -> RosterChange {
+        RosterChange::read(Fields::read(body.to_string().as_bytes()).unwrap()).unwrap()
     }
 
     #[test]
     fn a_call_moves_forward_only() {
         let mut calls = Calls::default();
-        let new = json!({"id": "a", "state": "INCOMING", "source": "8856", "targets": ["8857"]});
-        let new = || NewCall::read(Fields::read(new.to_string().as_bytes()).unwrap()).unwrap();
         calls.add(new(), Timestamp(0)).unwrap();
         assert_eq!(calls.add(new(), Timestamp(0)).unwrap_err(), CallError::Exists);
 
         assert_eq!(calls.answer("A").unwrap_err(), CallError::Unknown);
         assert_eq!(calls.answer("a").unwrap().state, CallState::Established);
         assert_eq!(calls.answer("a").unwrap_err(), CallError::NotRinging);
-        assert_eq!(calls.end("a", EndReason::BY_APP).unwrap().result, Some(EndReason::BY_APP));
-        assert_eq!(calls.end("a", EndReason::BY_OTHER).unwrap_err(), CallError::Ended);
-        assert_eq!(calls.get("a").unwrap().result, Some(EndReason::BY_APP));
+        assert_eq!(calls.reject("a").unwrap_err(), CallError::NotRinging);
+        let by_app = Some(EndReason::by_app());
+        assert_eq!(calls.end("a", EndReason::by_app()).unwrap().result, by_app);
+        assert_eq!(calls.end("a", EndReason::by_other()).unwrap_err(), CallError::Ended);
+        assert_eq!(calls.get("a").unwrap().result, by_app);
+    }
+
+    #[test]
+    fn a_rejected_call_ends_without_a_reason() {
+        let mut calls = Calls::default();
+        calls.add(new(), Timestamp(0)).unwrap();
+        let call = calls.reject("a").unwrap();
+        assert_eq!((call.state, &call.result), (CallState::Terminated, &None));
+    }
+
+    #[test]
+    fn a_roster_changes_as_a_whole_or_not_at_all() {
+        let mut calls = Calls::default();
+        calls.add(new(), Timestamp(0)).unwrap();
+        let ann = json!({"id": "ann", "identity": "+4930123"});
+        let bob = json!({"id": "bob", "identity": "+4930124"});
+        let ids = |calls: &Calls| {
+            let call = calls.get("a").unwrap();
+            call.participants.iter().map(|one| one.id.clone()).collect::<Vec<_>>()
+        };
+        calls.change_roster("a", change(&json!({"add": [ann]}))).unwrap();
+        for (refused, error) in [
+            (json!({"add": [bob, ann]}), CallError::ParticipantExists),
+            (json!({"add": [bob], "remove": ["eve"]}), CallError::UnknownParticipant),
+        ] {
+            assert_eq!(calls.change_roster("a", change(&refused)).unwrap_err(), error);
+            assert_eq!(ids(&calls), ["ann"]);
+        }
+        calls.change_roster("a", change(&json!({"add": [bob], "remove": "ann"}))).unwrap();
+        assert_eq!(ids(&calls), ["bob"]);
+        calls.end("a", EndReason::by_other()).unwrap();
+        let late = calls.change_roster("a", RosterChange::removal("bob"));
+        assert_eq!(late.unwrap_err(), CallError::Ended);
     }
 }

@@ -7,7 +7,8 @@ use hyper::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use super::calls::{Call, CallError, EndReason, NewCall};
+use super::callback::Settings;
+use super::calls::{Call, CallError, EndReason, NewCall, RosterChange};
 use super::faults::Fault;
 use super::fields::{BadField, Fields};
 use super::state::{State, segments};
@@ -33,24 +34,19 @@ pub(super) fn too_large() -> Answer {
 fn carry_out(state: &mut State, request: &Request<Bytes>) -> Result<Answer, ControlError> {
     let path = segments(request.uri().path());
     let path: Vec<&str> = path.iter().map(String::as_str).skip(1).collect();
-    match (path.as_slice(), request.method()) {
-        (["calls"], &Method::POST) => {
-            let new = NewCall::read(Fields::read(request.body())?)?;
-            let now = state.clock.now();
-            Ok(show(StatusCode::CREATED, state.calls.add(new, now)?))
+    let (path, method) = (path.as_slice(), request.method());
+    match (path, method) {
+        (["calls", ..], _) => calls(state, path, request),
+        (["callback"], _) => callback(state, request),
+        (["notifications"], &Method::GET) => {
+            Ok(Answer::json(StatusCode::OK, &state.switchboard.callback.told()))
         }
-        (["calls"], &Method::GET) => {
-            let calls: Value = state.calls.iter().map(Call::listing).collect();
-            Ok(Answer::json(StatusCode::OK, &calls))
-        }
-        (["calls", id], &Method::GET) => Ok(show(StatusCode::OK, state.calls.get(id)?)),
-        (["calls", id, "answer"], &Method::POST) => {
-            Fields::read(request.body())?.finish()?;
-            Ok(show(StatusCode::OK, state.calls.answer(id)?))
-        }
-        (["calls", id, "end"], &Method::POST) => {
-            Fields::read(request.body())?.finish()?;
-            Ok(show(StatusCode::OK, state.calls.end(id, EndReason::BY_OTHER)?))
+        (["keys", "rotate"], &Method::POST) => {
+            let mut fields = Fields::read(request.body())?;
+            let keep_old = fields.flag("keepOld")?.unwrap_or(false);
+            fields.finish()?;
+            state.signing.rotate(keep_old);
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
         }
         (["requests"], &Method::GET) => Ok(Answer::json(StatusCode::OK, &state.requests.listing())),
         (["requests"], &Method::DELETE) => {
@@ -67,13 +63,64 @@ fn carry_out(state: &mut State, request: &Request<Bytes>) -> Result<Answer, Cont
             state.faults.clear();
             Ok(Answer::empty(StatusCode::NO_CONTENT))
         }
-        (["calls"], _) => Err(ControlError::Method("GET, POST")),
-        (["calls", _], _) => Err(ControlError::Method("GET")),
-        (["calls", _, "answer" | "end"], _) => Err(ControlError::Method("POST")),
+        (["keys", "rotate"], _) => Err(ControlError::Method("POST")),
         (["requests"], _) => Err(ControlError::Method("GET, DELETE")),
         (["faults"], _) => Err(ControlError::Method("POST, DELETE")),
         _ => Err(ControlError::NoSuchPath),
     }
+}
+
+/// `/sim/calls` and what is below it.
+fn calls(
+    state: &mut State,
+    path: &[&str],
+    request: &Request<Bytes>,
+) -> Result<Answer, ControlError> {
+    let usual_tenant = state.usual_tenant();
+    let switchboard = &mut state.switchboard;
+    let fields = || Fields::read(request.body());
+    match (path, request.method()) {
+        (["calls"], &Method::POST) => {
+            let new = NewCall::read(fields()?, usual_tenant)?;
+            Ok(show(StatusCode::CREATED, switchboard.make(new, state.clock.now())?))
+        }
+        (["calls"], &Method::GET) => {
+            let calls: Value = switchboard.calls().iter().map(Call::listing).collect();
+            Ok(Answer::json(StatusCode::OK, &calls))
+        }
+        (["calls", id], &Method::GET) => Ok(show(StatusCode::OK, switchboard.calls().get(id)?)),
+        (["calls", id, "answer"], &Method::POST) => {
+            fields()?.finish()?;
+            Ok(show(StatusCode::OK, switchboard.answer(id)?))
+        }
+        (["calls", id, "end"], &Method::POST) => {
+            let reason = EndReason::read(fields()?)?;
+            Ok(show(StatusCode::OK, switchboard.end(id, reason)?))
+        }
+        (["calls", id, "participants"], &Method::POST) => {
+            let change = RosterChange::read(fields()?)?;
+            Ok(show(StatusCode::OK, switchboard.change_roster(id, change)?))
+        }
+        (["calls"], _) => Err(ControlError::Method("GET, POST")),
+        (["calls", _], _) => Err(ControlError::Method("GET")),
+        (["calls", _, "answer" | "end" | "participants"], _) => Err(ControlError::Method("POST")),
+        _ => Err(ControlError::NoSuchPath),
+    }
+}
+
+/// `/sim/callback`: what is set and what was counted is the answer to everything that sets it.
+fn callback(state: &mut State, request: &Request<Bytes>) -> Result<Answer, ControlError> {
+    let callback = &mut state.switchboard.callback;
+    match *request.method() {
+        Method::GET => {}
+        Method::POST => callback.set(Settings::read(Fields::read(request.body())?)?),
+        Method::DELETE => {
+            callback.forget();
+            return Ok(Answer::empty(StatusCode::NO_CONTENT));
+        }
+        _ => return Err(ControlError::Method("GET, POST, DELETE")),
+    }
+    Ok(Answer::json(StatusCode::OK, &callback.listing()))
 }
 
 fn show(status: StatusCode, call: &Call) -> Answer {
@@ -103,9 +150,15 @@ impl ControlError {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "tooLarge"),
             Self::Field(_) => (StatusCode::BAD_REQUEST, "badField"),
             Self::Call(CallError::Unknown) => (StatusCode::NOT_FOUND, "noSuchCall"),
-            Self::Call(CallError::Exists | CallError::NotRinging | CallError::Ended) => {
-                (StatusCode::CONFLICT, "conflict")
+            Self::Call(CallError::UnknownParticipant) => {
+                (StatusCode::NOT_FOUND, "noSuchParticipant")
             }
+            Self::Call(
+                CallError::Exists
+                | CallError::NotRinging
+                | CallError::Ended
+                | CallError::ParticipantExists,
+            ) => (StatusCode::CONFLICT, "conflict"),
         };
         let error = json!({"code": code, "message": self.to_string()});
         let answer = Answer::json(status, &json!({"error": error}));

@@ -102,7 +102,7 @@ impl Fault {
             method: fields.text("method")?,
             path: read_path(&mut fields)?,
             times: fields.number("times", 1..=u64::MAX)?,
-            rate: read_rate(&mut fields)?,
+            rate: fields.share("rate")?.unwrap_or(1.0),
             strike: Strike::read(&mut fields)?,
         };
         fields.finish()?;
@@ -189,13 +189,6 @@ fn read_path(fields: &mut Fields) -> Result<Option<String>, BadField> {
         }
         _ => Ok(path),
     }
-}
-
-fn read_rate(fields: &mut Fields) -> Result<f64, BadField> {
-    let Some(rate) = fields.take("rate") else { return Ok(1.0) };
-    rate.as_f64()
-        .filter(|rate| (0.0..=1.0).contains(rate))
-        .ok_or_else(|| BadField::new("rate", "must be a number from 0 to 1"))
 }
 
 fn read_retry_after(fields: &mut Fields) -> Result<Option<HeaderValue>, BadField> {

@@ -47,6 +47,11 @@ impl Fields {
         Value::Object(self.0.clone())
     }
 
+    /// A field that stays.
+    pub(super) fn peek(&self, field: &str) -> Option<&Value> {
+        self.0.get(field)
+    }
+
     /// Takes a field out; `null` is the same as absent.
     pub(super) fn take(&mut self, field: &str) -> Option<Value> {
         self.0.remove(field).filter(|value| !value.is_null())
@@ -79,6 +84,24 @@ impl Fields {
                 field,
                 format!("must be a whole number from {} to {}", range.start(), range.end()),
             )),
+        }
+    }
+
+    /// Takes a truth value.
+    pub(super) fn flag(&mut self, field: &str) -> Result<Option<bool>, BadField> {
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(_) => Err(BadField::new(field, "must be true or false")),
+        }
+    }
+
+    /// Takes a share, a number from 0 to 1.
+    pub(super) fn share(&mut self, field: &str) -> Result<Option<f64>, BadField> {
+        let Some(value) = self.take(field) else { return Ok(None) };
+        match value.as_f64().filter(|share| (0.0..=1.0).contains(share)) {
+            Some(share) => Ok(Some(share)),
+            None => Err(BadField::new(field, "must be a number from 0 to 1")),
         }
     }
 

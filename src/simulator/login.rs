@@ -30,7 +30,7 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 /// A path of the login side.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Login {
-    Token,
+    Token { tenant: String },
     OpenId { tenant: String },
 }
 
@@ -43,22 +43,37 @@ impl Login {
                 && rest.iter().zip(names).all(|(given, name)| given.eq_ignore_ascii_case(name))
         };
         if is(&["oauth2", "v2.0", "token"]) {
-            return Some(Self::Token);
+            return Some(Self::Token { tenant: tenant.clone() });
         }
         let document = is(&["v2.0", ".well-known", "openid-configuration"]);
         document.then(|| Self::OpenId { tenant: tenant.clone() })
     }
 }
 
-/// Answers as Entra ID does.
-pub(super) fn answer(login: &Login, request: &Request<Bytes>, exchange: &Exchange) -> Answer {
+/// Who logged in.
+#[derive(Clone, Debug)]
+pub(super) struct App {
+    pub(super) tenant: String,
+    pub(super) client_id: String,
+}
+
+/// Answers as Entra ID does. Whose token is issued is noted in `last`.
+pub(super) fn answer(
+    login: &Login,
+    request: &Request<Bytes>,
+    exchange: &Exchange,
+    last: &mut Option<App>,
+) -> Answer {
     let answer = match (login, request.method()) {
-        (Login::Token, &Method::POST) => match check(request) {
-            Ok(()) => token(exchange),
+        (Login::Token { tenant }, &Method::POST) => match check(request) {
+            Ok(client_id) => {
+                *last = Some(App { tenant: tenant.clone(), client_id });
+                token(exchange)
+            }
             Err(refusal) => refusal.answer(exchange),
         },
         (Login::OpenId { tenant }, &Method::GET) => document(tenant, request.headers()),
-        (Login::Token, method) => wrong_method("POST", method).answer(exchange),
+        (Login::Token { .. }, method) => wrong_method("POST", method).answer(exchange),
         (Login::OpenId { .. }, method) => wrong_method("GET", method).answer(exchange),
     };
     identified(answer, exchange)
@@ -129,8 +144,8 @@ fn document(tenant: &str, headers: &HeaderMap) -> Answer {
     )
 }
 
-/// Whether the request for a token is complete.
-fn check(request: &Request<Bytes>) -> Result<(), Refusal> {
+/// The client id in a request for a token, if the request is complete.
+fn check(request: &Request<Bytes>) -> Result<String, Refusal> {
     let form = Form::read(request);
     match form.get("grant_type") {
         None => return Err(missing("grant_type")),
@@ -145,9 +160,9 @@ fn check(request: &Request<Bytes>) -> Result<(), Refusal> {
         }
     }
     let basic = basic_credentials(request.headers());
-    if basic.is_none() && form.get("client_id").is_none() {
-        return Err(missing("client_id"));
-    }
+    let client_id = form.get("client_id").map(str::to_owned);
+    let client_id = client_id.or_else(|| basic.as_ref().map(|(id, _)| id.clone()));
+    let client_id = client_id.ok_or_else(|| missing("client_id"))?;
     let scope = form.get("scope").ok_or_else(|| missing("scope"))?;
     if scope.split_whitespace().count() != 1 || !scope.trim().ends_with("/.default") {
         return Err(Refusal {
@@ -161,7 +176,7 @@ fn check(request: &Request<Bytes>) -> Result<(), Refusal> {
         });
     }
     match (form.get("client_assertion"), form.get("client_assertion_type")) {
-        (Some(_), Some(ASSERTION_TYPE)) => Ok(()),
+        (Some(_), Some(ASSERTION_TYPE)) => Ok(client_id),
         (Some(_), None) => Err(missing("client_assertion_type")),
         (Some(_), Some(_)) => Err(Refusal {
             status: StatusCode::BAD_REQUEST,
@@ -169,7 +184,7 @@ fn check(request: &Request<Bytes>) -> Result<(), Refusal> {
             number: 9_002_313,
             text: "Invalid request. Request is malformed or invalid.".to_owned(),
         }),
-        (None, _) if basic.is_some() || form.get("client_secret").is_some() => Ok(()),
+        (None, _) if basic.is_some() || form.get("client_secret").is_some() => Ok(client_id),
         (None, _) => Err(Refusal {
             status: StatusCode::UNAUTHORIZED,
             error: "invalid_client",
@@ -285,7 +300,7 @@ mod tests {
             request.headers_mut().insert(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
         match check(&request) {
-            Ok(()) => "ok".to_owned(),
+            Ok(client_id) => format!("ok {client_id}"),
             Err(Refusal { status, error, number, .. }) => {
                 format!("{} {error} {number}", status.as_u16())
             }
@@ -300,8 +315,8 @@ mod tests {
         let check = |form: &str, expected: &str| {
             assert_eq!(verdict(form, None), expected, "{form}");
         };
-        check(&format!("{START}&client_secret=s"), "ok");
-        check(&format!("{START}&client_assertion=a.b.c&client_assertion_type={TYPE}"), "ok");
+        check(&format!("{START}&client_secret=s"), "ok app");
+        check(&format!("{START}&client_assertion=a.b.c&client_assertion_type={TYPE}"), "ok app");
         check("", "400 invalid_request 900144");
         check("grant_type=password", "400 unsupported_grant_type 70003");
         check("grant_type=client_credentials", "400 invalid_request 900144");
@@ -322,7 +337,7 @@ mod tests {
     #[test]
     fn id_and_secret_may_come_as_basic_credentials() {
         let form = "grant_type=client_credentials&scope=g%2F.default";
-        assert_eq!(verdict(form, Some("Basic YXBwOnNlY3JldA==")), "ok");
+        assert_eq!(verdict(form, Some("Basic YXBwOnNlY3JldA==")), "ok app");
         assert_eq!(verdict(form, Some("Basic YXBwOg==")), "400 invalid_request 900144");
     }
 
@@ -340,7 +355,7 @@ mod tests {
     #[test]
     fn names_in_a_login_path_are_compared_without_case() {
         let login = |path| Login::of(&segments(path));
-        assert_eq!(login("/t/OAuth2/V2.0/Token"), Some(Login::Token));
+        assert_eq!(login("/t/OAuth2/V2.0/Token"), Some(Login::Token { tenant: "t".to_owned() }));
         assert_eq!(
             login("/T/v2.0/.well-known/openid-configuration"),
             Some(Login::OpenId { tenant: "T".to_owned() })

@@ -11,20 +11,31 @@ use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
 use super::answer::{Answer, Exchange};
-use super::calls::Calls;
+use super::callback::Job;
 use super::communications;
 use super::faults::{Act, Faults};
-use super::login::{self, Login};
+use super::login::{self, App, Login};
+use super::openid::Document;
 use super::requests::{Requests, Ticket};
+use super::signing::Signing;
+use super::switchboard::Switchboard;
 use crate::clock::Clock;
+
+/// Whom notifications are for when nobody has logged in and nothing else was said.
+const USUAL_AUDIENCE: &str = "2891555a-92ff-42e6-80fa-6e1300c6b5c6";
+/// Whose a call is then: the tenant of the examples in the documents.
+const USUAL_TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 
 /// Everything that outlives a request.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) clock: Clock,
-    pub(super) calls: Calls,
+    pub(super) switchboard: Switchboard,
     pub(super) requests: Requests,
     pub(super) faults: Faults,
+    pub(super) signing: Signing,
+    /// The app that logged in last.
+    app: Option<App>,
 }
 
 /// What happens to one request of the Graph or login side.
@@ -46,10 +57,27 @@ impl State {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            calls: Calls::default(),
+            switchboard: Switchboard::default(),
             requests: Requests::default(),
             faults: Faults::default(),
+            signing: Signing::default(),
+            app: None,
         }
+    }
+
+    /// The token that goes with a job: for its tenant, and for the app that logged in last unless
+    /// the callback says for whom.
+    pub(super) fn token(&mut self, job: &Job) -> String {
+        let given = job.settings.audience.as_deref();
+        let audience = given.or(self.app.as_ref().map(|app| app.client_id.as_str()));
+        let audience = audience.unwrap_or(USUAL_AUDIENCE);
+        self.signing.token(&job.tenant_id, audience, self.clock.now())
+    }
+
+    /// The tenant of a call that is made without one: that of the last login, which is the one that
+    /// the gateway can log in to.
+    pub(super) fn usual_tenant(&self) -> String {
+        self.app.as_ref().map_or(USUAL_TENANT, |app| app.tenant.as_str()).to_owned()
     }
 
     /// Records `request`, lets a fault strike, and otherwise carries it out.
@@ -87,8 +115,13 @@ impl State {
 
     fn carry_out(&mut self, side: &Side, request: &Request<Bytes>, exchange: &Exchange) -> Answer {
         match side {
-            Side::Login(login) => login::answer(login, request, exchange),
-            Side::Graph(path) => communications::answer(&mut self.calls, path, request, exchange),
+            Side::Login(login) => login::answer(login, request, exchange, &mut self.app),
+            Side::Issuer(document) => {
+                document.answer(&self.signing, request.method(), request.headers())
+            }
+            Side::Graph(path) => {
+                communications::answer(&mut self.switchboard, path, request, exchange)
+            }
         }
     }
 }
@@ -96,6 +129,8 @@ impl State {
 /// Who answers a path that is not the control API's.
 enum Side {
     Login(Login),
+    /// Who signs notifications.
+    Issuer(Document),
     /// The decoded segments of the path.
     Graph(Vec<String>),
 }
@@ -103,9 +138,10 @@ enum Side {
 impl Side {
     fn of(path: &str) -> Self {
         let segments = segments(path);
-        match Login::of(&segments) {
-            Some(login) => Self::Login(login),
-            None => Self::Graph(segments),
+        match (Login::of(&segments), Document::of(&segments)) {
+            (Some(login), _) => Self::Login(login),
+            (None, Some(document)) => Self::Issuer(document),
+            (None, None) => Self::Graph(segments),
         }
     }
 
@@ -113,6 +149,7 @@ impl Side {
     fn usual(&self, status: StatusCode, exchange: &Exchange) -> Answer {
         match self {
             Self::Login(_) => login::usual(status, exchange),
+            Self::Issuer(_) => Answer::empty(status),
             Self::Graph(_) => communications::usual(status, exchange),
         }
     }
@@ -125,7 +162,7 @@ pub(super) fn segments(path: &str) -> Vec<String> {
 }
 
 /// A fresh random number of at least 0 and less than 1.
-fn random_fraction() -> f64 {
+pub(super) fn random_fraction() -> f64 {
     f64::from(Uuid::new_v4().as_fields().0) / (f64::from(u32::MAX) + 1.0)
 }
 
@@ -142,8 +179,9 @@ mod tests {
     fn state_with_a_call() -> State {
         let mut state = State::new(Clock::manual(Timestamp(0)));
         let call = json!({"id": "a", "source": "+4930123", "targets": ["8856"]});
-        let new = NewCall::read(Fields::read(call.to_string().as_bytes()).unwrap()).unwrap();
-        state.calls.add(new, Timestamp(0)).unwrap();
+        let new = NewCall::read(Fields::read(call.to_string().as_bytes()).unwrap(), "t".to_owned())
+            .unwrap();
+        state.switchboard.make(new, Timestamp(0)).unwrap();
         state
     }
 
@@ -162,11 +200,11 @@ mod tests {
         let mut state = state_with_a_call();
         let decision = delete(&mut state, &json!({"reset": "before", "times": 1}));
         assert!(decision.answer.is_err());
-        assert_eq!(state.calls.get("a").unwrap().state, CallState::Established);
+        assert_eq!(state.switchboard.calls().get("a").unwrap().state, CallState::Established);
 
         let decision = delete(&mut state, &json!({"reset": "after", "times": 1}));
         assert!(decision.answer.is_err());
-        assert_eq!(state.calls.get("a").unwrap().state, CallState::Terminated);
+        assert_eq!(state.switchboard.calls().get("a").unwrap().state, CallState::Terminated);
     }
 
     #[test]
@@ -175,7 +213,7 @@ mod tests {
         let decision = delete(&mut state, &json!({"delayMs": 1500}));
         assert_eq!(decision.delay, Duration::from_millis(1500));
         assert_eq!(decision.answer.unwrap().status, StatusCode::NO_CONTENT);
-        assert_eq!(state.calls.get("a").unwrap().state, CallState::Terminated);
+        assert_eq!(state.switchboard.calls().get("a").unwrap().state, CallState::Terminated);
     }
 
     #[test]
@@ -183,7 +221,7 @@ mod tests {
         let mut state = state_with_a_call();
         let decision = delete(&mut state, &json!({"status": 204}));
         assert_eq!(decision.answer.unwrap().status, StatusCode::NO_CONTENT);
-        assert_eq!(state.calls.get("a").unwrap().state, CallState::Established);
+        assert_eq!(state.switchboard.calls().get("a").unwrap().state, CallState::Established);
     }
 
     #[test]

@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a helper that panics fails its test")]
 
 mod control;
+mod delivery;
+mod notifications;
+mod proof;
+mod receiver;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,6 +16,8 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use crate::support::until;
 
 const ID: &str = "57dab8b1-894c-409a-b240-bd8beae78896";
 const CALL: &str = "/v1.0/communications/calls/57dab8b1-894c-409a-b240-bd8beae78896";
@@ -74,6 +80,22 @@ impl Graph {
     async fn fault(&self, fault: Value) {
         let (status, echo) = self.control(Method::POST, "/sim/faults", &fault).await;
         assert_eq!((status, echo), (StatusCode::CREATED, fault));
+    }
+
+    /// Sets a callback, and gives what it is now.
+    async fn callback(&self, callback: Value) -> Value {
+        let (status, shown) = self.control(Method::POST, "/sim/callback", &callback).await;
+        assert_eq!(status, StatusCode::OK, "{shown}");
+        shown
+    }
+
+    /// Waits until no notification waits, and gives what was counted.
+    async fn all_sent(&self) -> Value {
+        let nothing_waits = async || {
+            let (_, shown) = self.control(Method::GET, "/sim/callback", &json!({})).await;
+            (shown["waiting"] == 0).then_some(shown)
+        };
+        until("every notification is sent", nothing_waits).await
     }
 
     async fn state(&self, id: &str) -> String {
