@@ -25,10 +25,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         file: None,
         set: vec![
             "listen.address=127.0.0.1:0".to_owned(),
+            "notifications.address=127.0.0.1:0".to_owned(),
             "admin.address=127.0.0.1:0".to_owned(),
             format!("store.url=sqlite:{}", folder.path().join("callgate.db").display()),
             format!("graph.base_url={}", graph.url()),
             format!("graph.login_url={}", graph.url()),
+            format!("notifications.openid_urls={}/v1/.well-known/OpenIdConfiguration", graph.url()),
             "graph.allow_other_host=true".to_owned(),
         ],
     })?;

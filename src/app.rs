@@ -10,12 +10,14 @@ use crate::clock::Clock;
 use crate::config::legacy::{LegacyConfig, OnPending};
 use crate::config::limits::LimitsConfig;
 use crate::journal::Journal;
+use crate::registry::lookup::Lookup;
 
 /// Nothing in here is optional.
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     pub(crate) access: Access,
     pub(crate) journal: Journal,
+    pub(crate) lookup: Lookup,
     pub(crate) audit: Audit,
     pub(crate) clock: Clock,
     pub(crate) limits: LimitsConfig,

@@ -1,8 +1,9 @@
-//! Refusals on their way into the audit chain.
+//! Refusals and look-ups on their way into the audit chain.
 //!
-//! What was allowed is recorded in the transaction that did it. A refusal changes nothing, so
-//! refusals alike within a second are folded into one record with a count, in bounded memory, and
-//! written within a second.
+//! What changes something is recorded in the transaction that does it. A refusal and a look-up change
+//! nothing, so those alike within a second are folded into one record with a count, in bounded
+//! memory, and written within a second. Look-ups of different calls or deletions are never alike:
+//! whoever reads the record wants to know who looked at which.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,12 +17,12 @@ use crate::store::{Refused, Store};
 
 /// How often what has gathered is written.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// Refusals of different kinds that are held at most; past it they are counted without a person.
+/// Decisions of different kinds that are held at most; past it they are counted without a person.
 const HELD: usize = 10_000;
 /// Records that are written in one transaction, so that requests come in between.
 const WRITTEN_TOGETHER: usize = 250;
 
-/// The refusals that are not written yet.
+/// The decisions that are not written yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Audit {
     store: Store,
@@ -29,13 +30,15 @@ pub(crate) struct Audit {
     held: Arc<Mutex<HashMap<Alike, Refused>>>,
 }
 
-/// What makes two refusals count as one.
+/// What makes two decisions count as one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Alike {
     key_id: Option<String>,
     peer: Option<String>,
     action: String,
     result: &'static str,
+    /// What was looked up.
+    seen: Option<String>,
     second: i64,
 }
 
@@ -46,13 +49,24 @@ impl Audit {
     }
 
     /// Takes note of a refusal.
-    pub(crate) fn refused(&self, mut event: AuditEvent, mut personal: Personal) {
+    pub(crate) fn refused(&self, event: AuditEvent, personal: Personal) {
+        self.note(event, personal, None);
+    }
+
+    /// Takes note that a call or a deletion was looked up.
+    pub(crate) fn looked_up(&self, event: AuditEvent, personal: Personal) {
+        let seen = event.deletion_id.clone().or_else(|| event.call_id.clone());
+        self.note(event, personal, seen);
+    }
+
+    fn note(&self, mut event: AuditEvent, mut personal: Personal, seen: Option<String>) {
         let at = self.clock.now();
         let mut alike = Alike {
             key_id: event.key_id.clone(),
             peer: personal.peer.clone(),
             action: event.action.clone(),
             result: event.result,
+            seen,
             second: at.0.div_euclid(1000),
         };
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,7 +118,7 @@ impl Audit {
             if let Err(error) = self.store.record_refusals(refusals).await {
                 tracing::error!(
                     refusals = unwritten.len(),
-                    "refusals could not be recorded: {error}"
+                    "refusals and look-ups could not be recorded: {error}"
                 );
                 let mut newer = self.held.lock().unwrap_or_else(PoisonError::into_inner);
                 for (alike, refused) in unwritten {
@@ -158,6 +172,28 @@ mod tests {
         assert_eq!(there.look::<i64>("SELECT max(count) FROM audit"), 2);
         audit.write().await;
         assert_eq!(there.look::<i64>("SELECT count(*) FROM audit"), 4, "written once");
+    }
+
+    #[tokio::test]
+    async fn looks_at_one_call_are_folded_and_looks_at_two_are_not() {
+        let there = Fixture::new().await;
+        let audit = Audit::new(there.store.clone(), Clock::manual(NOW));
+        let look = |call: &str| AuditEvent {
+            action: "GetCallID".to_owned(),
+            decision: "allowed",
+            result: "found",
+            call_id: Some(call.to_owned()),
+            ..event()
+        };
+        for call in ["one", "two", "one"] {
+            audit.looked_up(look(call), peer("a"));
+        }
+        audit.write().await;
+        assert_eq!(there.look::<i64>("SELECT sum(count) FROM audit"), 3);
+        let calls = "SELECT count(*) FROM audit WHERE canonical LIKE '%\"call_id\":\"one\"%' \
+                     AND canonical LIKE '%\"decision\":\"allowed\"%' AND count = 2";
+        assert_eq!(there.look::<i64>(calls), 1);
+        assert_eq!(there.look::<i64>("SELECT count(*) FROM audit"), 2);
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ mod calls;
 mod check;
 mod deletions;
 mod demo;
+mod end;
 mod error;
 mod keys;
 mod lock;

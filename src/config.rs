@@ -14,6 +14,7 @@ pub(crate) mod legacy;
 pub(crate) mod limits;
 pub(crate) mod listen;
 pub(crate) mod log;
+pub(crate) mod notifications;
 mod secret_file;
 mod source;
 pub(crate) mod store;
@@ -25,8 +26,10 @@ use crate::config::legacy::{LegacyConfig, NumberingConfig};
 use crate::config::limits::LimitsConfig;
 use crate::config::listen::{AdminConfig, ListenConfig};
 use crate::config::log::LogConfig;
+use crate::config::notifications::NotificationsConfig;
 use crate::config::source::{Environment, Source};
 use crate::config::store::StoreConfig;
+use crate::id::canonical_guid;
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug)]
@@ -35,6 +38,7 @@ pub struct Config {
     pub(crate) admin: AdminConfig,
     pub(crate) store: StoreConfig,
     pub(crate) graph: GraphConfig,
+    pub(crate) notifications: NotificationsConfig,
     pub(crate) legacy: LegacyConfig,
     pub(crate) numbering: NumberingConfig,
     pub(crate) limits: LimitsConfig,
@@ -81,8 +85,16 @@ impl Config {
         let mut missing = Vec::new();
         if self.graph.tenant.is_none() {
             missing.push(
-                "no tenant is configured, so nothing can be sent to Graph; set graph.tenant_id, \
-                 graph.client_id and graph.client_secret_file"
+                "no tenant is configured, so nothing can be sent to Graph, and no notification can be \
+                 proven; set graph.tenant_id, graph.client_id and graph.client_secret_file"
+                    .to_owned(),
+            );
+        }
+        let tenant = self.graph.tenant.as_ref();
+        if tenant.is_some_and(|tenant| canonical_guid(tenant.id.as_str()).is_none()) {
+            missing.push(
+                "graph.tenant_id is a domain name, but notifications name the tenant by its GUID, so \
+                 no key will see the calls that Graph announces; put the GUID there, and make keys anew"
                     .to_owned(),
             );
         }
@@ -91,11 +103,14 @@ impl Config {
 
     fn read(options: &Options, environment: &Environment) -> Result<Self, ConfigErrors> {
         let mut from = Source::gather(options, environment);
+        let allow_other_host = from.switch("graph.allow_other_host");
+        let graph = GraphConfig::read(&mut from, allow_other_host);
         let mut config = Self {
             listen: ListenConfig::read(&mut from),
             admin: AdminConfig::read(&mut from),
             store: StoreConfig::read(&mut from),
-            graph: GraphConfig::read(&mut from),
+            notifications: NotificationsConfig::read(&mut from, &graph, allow_other_host),
+            graph,
             legacy: LegacyConfig::read(&mut from),
             numbering: NumberingConfig::read(&mut from),
             limits: LimitsConfig::read(&mut from),
@@ -103,7 +118,12 @@ impl Config {
             file: from.file.clone(),
             warnings: Vec::new(),
         };
-        listen::check_apart(&config.listen, &config.admin, &mut from);
+        let listeners = [
+            ("listen.address", config.listen.address),
+            ("admin.address", config.admin.address),
+            ("notifications.address", config.notifications.address),
+        ];
+        listen::check_apart(&listeners, &mut from);
         config.warnings = from.finish()?;
         Ok(config)
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Method, Response, Url};
+use reqwest::{Client, ClientBuilder, Method, Response, Url};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -26,14 +26,14 @@ pub(crate) mod error;
 mod model;
 pub(crate) mod pacing;
 #[cfg(test)]
-mod responder;
+pub(crate) mod responder;
 mod token;
 
 const PRODUCT: &str = concat!("callgate/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// No id of a call or tenant is longer.
 const LONGEST_ID: usize = 1024;
-/// Of a body, this much is read.
+/// Of the body of a refusal, or of the login, this much is read.
 const LONGEST_BODY: usize = 64 * 1024;
 
 /// Graph, reached with the configured app. Cheap to clone.
@@ -49,7 +49,7 @@ pub(crate) struct GraphClient {
 
 /// What came of one call, and what is kept with the attempt.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Answer<T = ()> {
     /// None when no answer came.
     pub(crate) status: Option<u16>,
     /// Graph's id of the request.
@@ -60,7 +60,7 @@ pub(crate) struct Answer {
     pub(crate) date: Option<String>,
     /// Graph's `x-ms-ags-diagnostic`.
     pub(crate) diagnostic: Option<String>,
-    pub(crate) result: Result<(), GraphError>,
+    pub(crate) result: Result<T, GraphError>,
 }
 
 /// Why there is no client.
@@ -104,9 +104,16 @@ impl GraphClient {
         })
     }
 
-    /// Sends a request without a body, with the token of `tenant`. All of it, logins and repetition
-    /// included, ends within `graph.request_timeout`, which the lease of a step is measured by.
-    async fn send(&self, tenant: &TenantId, method: Method, path: &str) -> Answer {
+    /// Sends a request without a body, with the token of `tenant`; of a success, the first `longest`
+    /// bytes are the result. All of it, logins and repetition included, ends within
+    /// `graph.request_timeout`, which the lease of a step is measured by.
+    async fn send(
+        &self,
+        tenant: &TenantId,
+        method: Method,
+        path: &str,
+        longest: usize,
+    ) -> Answer<String> {
         let Ok(url) = Url::parse(&format!("{}{path}", self.base_url)) else {
             // The base is a URL, so the path is at fault.
             return Answer::unsent(GraphError::UnusableId);
@@ -117,13 +124,13 @@ impl GraphClient {
             Ok(token) => token,
             Err(error) => return Answer::unsent(error.into()),
         };
-        let (answer, challenge) = self.send_once(&method, &url, &token, deadline).await;
+        let (answer, challenge) = self.send_once(&method, &url, &token, deadline, longest).await;
         if !matches!(answer.result, Err(GraphError::Unauthorized)) {
             return answer;
         }
         let login = timeout_at(deadline, self.tokens.replace(tenant, &token, challenge)).await;
         match login.unwrap_or(Err(LoginError::TimedOut)) {
-            Ok(token) => self.send_once(&method, &url, &token, deadline).await.0,
+            Ok(token) => self.send_once(&method, &url, &token, deadline, longest).await.0,
             Err(error) => Answer { result: Err(error.into()), ..answer },
         }
     }
@@ -135,7 +142,8 @@ impl GraphClient {
         url: &Url,
         token: &Token,
         deadline: Instant,
-    ) -> (Answer, Option<String>) {
+        longest: usize,
+    ) -> (Answer<String>, Option<String>) {
         let client_request_id = Uuid::new_v4().hyphenated().to_string();
         let sent = self
             .http
@@ -165,9 +173,8 @@ impl GraphClient {
         answer.date = kept("date");
         answer.diagnostic = kept("x-ms-ags-diagnostic");
         let challenge = model::challenge(response.headers());
-        // The body of a success may be anything and says nothing.
         answer.result = if response.status().is_success() {
-            Ok(())
+            body(&mut response, longest).await.map_err(GraphError::from_transport)
         } else {
             Err(self.refusal(&mut response, hidden).await)
         };
@@ -177,7 +184,7 @@ impl GraphClient {
     async fn refusal(&self, response: &mut Response, hidden: &str) -> GraphError {
         let status = response.status().as_u16();
         let patience = retry_after(response.headers(), self.clock.now());
-        match body(response).await {
+        match body(response, LONGEST_BODY).await {
             Ok(body) => {
                 GraphError::from_answer(status, patience, &body.replace(hidden, "(hidden)"))
             }
@@ -190,7 +197,7 @@ impl GraphClient {
     }
 }
 
-impl Answer {
+impl<T> Answer<T> {
     fn unsent(error: GraphError) -> Self {
         Self {
             status: None,
@@ -199,6 +206,18 @@ impl Answer {
             date: None,
             diagnostic: None,
             result: Err(error),
+        }
+    }
+
+    /// The same with what `read` makes of the result.
+    fn and_then<U>(self, read: impl FnOnce(T) -> Result<U, GraphError>) -> Answer<U> {
+        Answer {
+            status: self.status,
+            request_id: self.request_id,
+            client_request_id: self.client_request_id,
+            date: self.date,
+            diagnostic: self.diagnostic,
+            result: self.result.and_then(read),
         }
     }
 }
@@ -214,13 +233,19 @@ fn path_segment(text: &str) -> Option<String> {
     Some(utf8_percent_encode(text, ENCODED).to_string())
 }
 
-/// `secure` says that there are `https` URLs to be reached. Without, nothing vouches for one.
-fn http_client(config: &GraphConfig, secure: bool) -> reqwest::Result<Client> {
+/// What every client of ours has, but for time limits. `secure` says that there are `https` URLs to
+/// be reached. Without, nothing vouches for one.
+pub(crate) fn client_builder(secure: bool) -> ClientBuilder {
     let client = Client::builder()
         .user_agent(PRODUCT)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
+        .referer(false);
+    if secure { client } else { client.tls_certs_only([]) }
+}
+
+fn http_client(config: &GraphConfig, secure: bool) -> reqwest::Result<Client> {
+    client_builder(secure)
         .timeout(config.request_timeout)
         // Shorter than what the login leaves of the time, so that a connection that does not come
         // about is never taken for a lost answer.
@@ -231,8 +256,8 @@ fn http_client(config: &GraphConfig, secure: bool) -> reqwest::Result<Client> {
         .pool_idle_timeout(Duration::from_mins(1))
         // A connection that died without a word is given up before its requests time out.
         .http2_keep_alive_interval(Duration::from_secs(15))
-        .http2_keep_alive_timeout(Duration::from_secs(10));
-    if secure { client.build() } else { client.tls_certs_only([]).build() }
+        .http2_keep_alive_timeout(Duration::from_secs(10))
+        .build()
 }
 
 /// The longest of the waits that the headers ask for. A date is seen from the sender's own clock.
@@ -243,15 +268,15 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     values.filter_map(|value| pacing::retry_after(value.to_str().ok()?, now)).max()
 }
 
-/// The body as text, cut at [`LONGEST_BODY`].
-async fn body(response: &mut Response) -> reqwest::Result<String> {
+/// The body as text, cut after `longest` bytes; with none, nothing of it is read.
+async fn body(response: &mut Response, longest: usize) -> reqwest::Result<String> {
     let mut body = Vec::new();
-    while body.len() < LONGEST_BODY
+    while body.len() < longest
         && let Some(chunk) = response.chunk().await?
     {
         body.extend_from_slice(&chunk);
     }
-    body.truncate(LONGEST_BODY);
+    body.truncate(longest);
     Ok(String::from_utf8_lossy(&body).into_owned())
 }
 

@@ -4,12 +4,14 @@
 //! `legacy`; here it is neither understood nor answered, only carried.
 
 mod body;
+mod fold;
 mod head;
 pub(crate) mod health;
 mod log;
 mod respond;
 mod route;
 pub(crate) mod rules;
+pub(crate) mod webhook;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -177,6 +179,7 @@ mod tests {
             let settings = ServeSettings {
                 name: "test",
                 max_connections: 10,
+                makes_room: false,
                 header_timeout: LONG,
                 idle_timeout: LONG,
                 drain: LONG,

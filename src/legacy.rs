@@ -1,13 +1,14 @@
 //! The legacy API: from a request's bytes to its answer, one step after the other.
 //!
 //! [`run`] is the order of checks. An earlier failure hides every later one, and nothing is done
-//! unless all of them passed. Every decision is recorded: what is allowed by the journal, in the
-//! transaction that does it, what is refused here.
+//! unless all of them passed. Every decision is recorded: a deletion by the journal, in the
+//! transaction that does it, what is refused or only looked up by the audit worker, folded.
 
 pub(crate) mod action;
 pub(crate) mod codes;
 mod delete;
 pub(crate) mod error;
+mod lookup;
 pub(crate) mod outcome;
 pub(crate) mod params;
 pub(crate) mod render;
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use self::action::{Action, ActionName};
 use self::codes::Table;
 use self::error::GatewayError;
-use self::outcome::Outcome;
+use self::outcome::Done;
 use self::params::Params;
 use self::render::Style;
 use crate::access::{AccessError, Actor, Token};
@@ -27,8 +28,10 @@ use crate::app::App;
 use crate::id::{KeyId, RequestId};
 use crate::model::chain::{AuditEvent, Personal};
 use crate::model::plan::Refusal;
+use crate::model::selector::Selector;
 use crate::reply::Reply;
 use crate::secret::{SafeUri, Secret};
+use crate::store::error::StoreError;
 
 /// How often a request is checked anew because keys or sessions changed under it.
 const CHECKS: usize = 5;
@@ -124,7 +127,7 @@ async fn run(
     request: &LegacyRequest,
     params: &Params,
     trail: &mut Trail,
-) -> Result<Outcome, GatewayError> {
+) -> Result<Done, GatewayError> {
     params.format()?;
     let name = params.action_name()?;
     trail.action = name.as_str();
@@ -134,11 +137,18 @@ async fn run(
     for _ in 0..CHECKS {
         let actor = authenticate(app, request, params, trail).await?;
         permit(&actor, name, request)?;
-        let outcome = match Action::read(name, params)? {
-            Action::DeleteCall(ask) => delete::run(app, &actor, ask, params, trail).await?,
+        let done = match Action::read(name, params)? {
+            Action::DeleteCall(ask) => {
+                delete::run(app, &actor, ask, params, trail).await?.map(Done::Deletion)
+            }
+            Action::GetCallId(ask) => lookup::call_id(app, &actor, ask, params, trail).await?,
+            Action::GetCallInformation(ask) => {
+                lookup::call_information(app, &actor, ask, params, trail).await?
+            }
+            Action::GetDeletion(ask) => lookup::deletion(app, &actor, ask, params, trail).await?,
         };
-        match outcome {
-            Some(outcome) => return Ok(outcome),
+        match done {
+            Some(done) => return Ok(done),
             // Key, session or user changed while the request was under way.
             None => app.access.refresh().await.map_err(|_error| GatewayError::Unavailable)?,
         }
@@ -207,6 +217,25 @@ fn refused(refusal: Refusal) -> GatewayError {
     GatewayError::Refused { refusal, call_id: None, deletion_id: None }
 }
 
+/// What a caller is told when the store failed; the log says why.
+fn store_failed(what: &'static str, error: &StoreError) -> GatewayError {
+    tracing::error!("{what}: {error}");
+    match error {
+        // Asking again would not help.
+        StoreError::Unexpected(_) | StoreError::Conflict => GatewayError::Internal,
+        _ => GatewayError::Unavailable,
+    }
+}
+
+/// What every answer with detail says besides its facts.
+fn notes(app: &App, selector: Option<&Selector>) -> Vec<String> {
+    let mut notes = selector.map(Selector::notes).unwrap_or_default();
+    if app.other_host {
+        notes.push("Graph is at a host that is not Microsoft's.".to_owned());
+    }
+    notes
+}
+
 fn record_refusal(app: &App, params: &Params, trail: &Trail, error: &GatewayError) {
     // "Cannot decide" is no decision.
     if matches!(error, GatewayError::Unavailable | GatewayError::Internal) {
@@ -242,16 +271,19 @@ fn event(
 
 fn answer(
     app: &App,
-    result: &Result<Outcome, GatewayError>,
+    result: &Result<Done, GatewayError>,
     style: &Style,
     params: &Params,
     trail: &Trail,
 ) -> Answered {
     let table = Table::new(&app.legacy);
     let (reply, outcome, code) = match result {
-        Ok(outcome) => {
-            let (code, _) = codes::success(outcome.kind);
-            (render::outcome(outcome, style), outcome.kind.as_str(), code)
+        Ok(done) => {
+            let (code, _) = match done {
+                Done::Deletion(outcome) => codes::success(outcome.kind),
+                Done::Found { .. } => codes::FOUND,
+            };
+            (render::done(done, style), done.as_str(), code)
         }
         Err(error) => {
             let failure = table.failure(error);

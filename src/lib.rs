@@ -2,7 +2,8 @@
 //!
 //! The modules in reading order: a request comes in at `server` and `http`, is understood, decided
 //! and answered by `legacy`, recorded by `journal` in `store`, and sent by the journal's sender
-//! through `graph`. Modules import only from those further down; `docs/ARCHITECTURE.md` has the
+//! through `graph`; Graph's notifications come in at `server` and `http` as well and are proven, read
+//! and merged into the `registry` by `notifications`. Modules import only from those further down; `docs/ARCHITECTURE.md` has the
 //! table, and a test holds the code against it.
 
 pub mod cli;
@@ -11,6 +12,7 @@ mod http;
 mod server;
 
 mod legacy;
+mod notifications;
 
 mod app;
 

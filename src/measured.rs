@@ -1,4 +1,5 @@
-//! What benchmarks reach of the pure parts: reading a request and rendering its answer.
+//! What benchmarks reach of the pure parts: reading a request and rendering its answer, reading a
+//! notification.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -15,6 +16,7 @@ use crate::legacy::outcome::{Outcome, OutcomeKind};
 use crate::legacy::params::Params;
 use crate::legacy::{LegacyRequest, render};
 use crate::model::plan::Operation;
+use crate::notifications::payload::{self, Delivery};
 use crate::secret::SafeUri;
 
 /// Everything of a request that needs neither a store nor Graph.
@@ -67,6 +69,14 @@ impl Measured {
             Err(error) => render::error(&error, &style, self.table),
         };
         reply.body
+    }
+}
+
+/// Reads the body of a notification and counts the calls of which it says something.
+pub fn notified(body: &[u8]) -> usize {
+    match payload::read(body) {
+        Ok(Delivery::Notifications(said)) => said.changes.len(),
+        Ok(Delivery::PreGraph | Delivery::TooMuch) | Err(_) => 0,
     }
 }
 

@@ -7,8 +7,8 @@ use bytes::Bytes;
 pub(crate) struct Reply {
     /// HTTP status.
     pub(crate) status: u16,
-    /// What the body is.
-    pub(crate) content_type: ContentType,
+    /// What the body is; none when there is none, or when a header says it.
+    pub(crate) content_type: Option<ContentType>,
     /// The body, whole.
     pub(crate) body: Bytes,
     /// Headers beyond those every answer carries.
@@ -43,7 +43,12 @@ impl ContentType {
 impl Reply {
     /// An answer with the usual headers.
     pub(crate) fn new(status: u16, content_type: ContentType, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type, body: body.into(), headers: Vec::new() }
+        Self { content_type: Some(content_type), ..Self::bare(status, body) }
+    }
+
+    /// An answer whose headers say what its body is, or that has none.
+    pub(crate) fn bare(status: u16, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type: None, body: body.into(), headers: Vec::new() }
     }
 
     /// Adds a header.

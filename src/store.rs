@@ -9,25 +9,35 @@ mod contract;
 pub(crate) mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub(crate) mod lookup;
 pub(crate) mod pepper;
+pub(crate) mod reconcile;
 pub(crate) mod records;
 pub(crate) mod schema;
 pub(crate) mod sqlite;
 
 use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::admission::{Admission, Ask, AttemptEnd, Claim, Lease, Leased, Settled, StepRef};
 use self::error::{OpenError, StoreError};
+use self::lookup::{CallLookup, CallReport, DeletionLookup, LookedUp};
 use self::pepper::{Digest, Pepper};
+use self::reconcile::{Asking, Look, LookEnd, Looked};
 use self::records::{
-    AccessSnapshot, CallDetails, CallRow, DeletionDetails, DeletionRow, ImportReport, ImportedCall,
-    NewKey, NewSession,
+    AccessSnapshot, Applied, CallDetails, CallNews, CallRow, DeletionDetails, DeletionRow,
+    ImportReport, ImportedCall, NewKey, NewSession,
 };
 use self::sqlite::{Missing, Sqlite};
 use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId, KeyId, ProcessId, SessionId, TenantId};
 use crate::model::chain::{AuditEvent, Personal};
 use crate::model::key::{ApiKey, Session};
+use crate::model::plan::Found;
 
 /// The open store.
 #[derive(Clone, Debug)]
@@ -188,6 +198,43 @@ impl Store {
         }
     }
 
+    /// Up to `limit` calls that this app is to ask Graph about at `now`, but for those in `under_way`:
+    /// those first that a deletion waits for, then what made an answer ambiguous. Calls that were
+    /// heard of meanwhile are put off, and so are those of another app, which Graph does not show.
+    ///
+    /// They stay due until [`Store::looked`], also after a crash.
+    pub(crate) async fn calls_to_look_at(
+        &self,
+        app: Asking,
+        now: Timestamp,
+        limit: usize,
+        under_way: Vec<i64>,
+    ) -> Result<Vec<Look>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.calls_to_look_at(app, now, limit, under_way).await,
+        }
+    }
+
+    /// Writes what Graph said when it was asked about a call: one that is gone has ended by now, and
+    /// what Graph had taken to end it is confirmed; any other is looked at again.
+    pub(crate) async fn looked(
+        &self,
+        call: i64,
+        end: LookEnd,
+        now: Timestamp,
+    ) -> Result<Looked, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.looked(call, end, now).await,
+        }
+    }
+
+    /// Told when an ambiguous answer has made something due.
+    pub(crate) fn look_wanted(&self) -> Arc<Notify> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.look_wanted(),
+        }
+    }
+
     /// Appends refusals to the audit chain.
     pub(crate) async fn record_refusals(&self, refusals: Vec<Refused>) -> Result<(), StoreError> {
         match self {
@@ -224,7 +271,7 @@ impl Store {
     }
 
     /// All keys with when they were last used, the newest last.
-    pub(crate) async fn keys(&self) -> Result<Vec<std::sync::Arc<ApiKey>>, StoreError> {
+    pub(crate) async fn keys(&self) -> Result<Vec<Arc<ApiKey>>, StoreError> {
         match self {
             Self::Sqlite(sqlite) => Ok(sqlite.access_snapshot().await?.into_keys()),
         }
@@ -255,6 +302,19 @@ impl Store {
     ) -> Result<ImportReport, StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.import_calls(calls, now).await,
+        }
+    }
+
+    /// Merges what became known of calls, forward only, all or nothing: unknown calls are added, the
+    /// end of a call confirms the deletions that Graph has taken. It may come twice and in any
+    /// order. `turn` is given back when this is through, also when its caller has gone away before.
+    pub(crate) async fn apply(
+        &self,
+        news: CallNews,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<Applied, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.apply(news, turn).await,
         }
     }
 
@@ -304,6 +364,27 @@ impl Store {
     ) -> Result<Option<DeletionDetails>, StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.deletion(id).await,
+        }
+    }
+
+    /// The one call that a client's selector means, with all that is known of it, as it is at one
+    /// moment.
+    pub(crate) async fn look_up_call(
+        &self,
+        look: CallLookup,
+    ) -> Result<LookedUp<Found<Box<CallReport>>>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.look_up_call(look).await,
+        }
+    }
+
+    /// A deletion that was recorded for the key of the one who looks, as it is at one moment.
+    pub(crate) async fn look_up_deletion(
+        &self,
+        look: DeletionLookup,
+    ) -> Result<LookedUp<Option<DeletionDetails>>, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.look_up_deletion(look).await,
         }
     }
 

@@ -16,14 +16,15 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use self::reader::Format;
+use super::end::EndEntry;
 use super::error::CliError;
 use super::open_store;
 use super::output::{Table, Terminal, short_time_or_none};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::id::CallId;
+use crate::id::{CallId, TenantId};
 use crate::registry::Registry;
-use crate::store::records::{CallDetails, CallRow};
+use crate::store::records::{CallDetails, CallRow, ParticipantDetails};
 
 #[derive(Subcommand)]
 pub(super) enum CallsCommand {
@@ -82,12 +83,13 @@ pub(super) async fn run(
     match command {
         CallsCommand::Import(options) => import::run(options, &registry, config, terminal).await,
         CallsCommand::List { limit, ongoing, json } => {
+            let own = config.graph.tenant.as_ref().map(|tenant| tenant.id.clone());
             let limit = limit as usize;
             let rows = registry.list(limit + 1, ongoing).await;
             let rows = rows.context("the calls could not be read")?;
             let shown: Vec<_> = rows.iter().take(limit).map(CallEntry::new).collect();
             let none = if ongoing { "no call is going on" } else { "no calls are known" };
-            terminal.print_list(json, &shown, none, to_table)?;
+            terminal.print_list(json, &shown, none, |calls| to_table(calls, own.as_ref()))?;
             if rows.len() > limit {
                 terminal.say(&format!("these are the newest {limit}; --limit shows more"));
             }
@@ -113,11 +115,16 @@ pub(super) async fn run(
     }
 }
 
-fn to_table(calls: &[CallEntry<'_>]) -> Table {
-    let mut table =
-        Table::new(&["CALL ID", "STATE", "STARTED", "ENDED", "SOURCE", "TARGETS", "DELETED BY"]);
+/// The tenant has a column when there is a call of another tenant than `own`: no key of ours sees it.
+fn to_table(calls: &[CallEntry<'_>], own: Option<&TenantId>) -> Table {
+    let is_own = |tenant: &str| own.is_some_and(|own| own.as_str() == tenant);
+    let shows_tenant = calls.iter().any(|call| !is_own(&call.row.tenant));
+    let mut headings =
+        vec!["CALL ID", "STATE", "STARTED", "ENDED", "SOURCE", "TARGETS", "DELETED BY"];
+    headings.extend(shows_tenant.then_some("TENANT"));
+    let mut table = Table::new(&headings);
     for CallEntry { row, .. } in calls {
-        table.add([
+        let known = [
             row.call_id.clone(),
             row.state.clone(),
             short_time_or_none(row.started_at),
@@ -125,7 +132,8 @@ fn to_table(calls: &[CallEntry<'_>]) -> Table {
             row.source.clone().unwrap_or_default(),
             row.targets.join(", "),
             row.deletion_id.clone().unwrap_or_default(),
-        ]);
+        ];
+        table.add(known.into_iter().chain(shows_tenant.then(|| row.tenant.clone())));
     }
     table
 }
@@ -185,8 +193,46 @@ struct DetailedEntry<'a> {
     #[serde(rename = "meetingID")]
     meeting_id: Option<&'a str>,
     subject: Option<&'a str>,
+    #[serde(rename = "appID")]
+    app_id: Option<&'a str>,
     first_seen_at: String,
+    last_seen_at: String,
     answered_at: Option<String>,
+    /// Why and by whom it was ended, once it has ended.
+    end: Option<EndEntry<'a>>,
+    look_at: Option<String>,
+    looked_at: Option<String>,
+    roster: Vec<ParticipantEntry<'a>>,
+}
+
+/// One who is or was in the call.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ParticipantEntry<'a> {
+    #[serde(rename = "participantID")]
+    id: &'a str,
+    /// The number or address as it came.
+    number: Option<&'a str>,
+    #[serde(rename = "userID")]
+    user_id: Option<&'a str>,
+    display_name: Option<&'a str>,
+    joined_at: Option<String>,
+    left_at: Option<String>,
+    sequence: Option<i64>,
+}
+
+impl<'a> ParticipantEntry<'a> {
+    fn new(details: &'a ParticipantDetails) -> Self {
+        Self {
+            id: &details.participant_id,
+            number: details.raw.as_deref().filter(|raw| Some(*raw) != details.user_id.as_deref()),
+            user_id: details.user_id.as_deref(),
+            display_name: details.display_name.as_deref(),
+            joined_at: details.joined_at.map(|at| at.to_string()),
+            left_at: details.left_at.map(|at| at.to_string()),
+            sequence: details.sequence,
+        }
+    }
 }
 
 impl<'a> DetailedEntry<'a> {
@@ -201,8 +247,14 @@ impl<'a> DetailedEntry<'a> {
             native_id: details.native_id.as_deref(),
             meeting_id: details.meeting_id.as_deref(),
             subject: details.subject.as_deref(),
+            app_id: details.app_id.as_deref(),
             first_seen_at: details.first_seen_at.to_string(),
+            last_seen_at: details.last_seen_at.to_string(),
             answered_at: details.answered_at.map(|at| at.to_string()),
+            end: details.row.ended_at.map(|at| EndEntry::new(at, &details.end, details.ours)),
+            look_at: details.look_at.map(|at| at.to_string()),
+            looked_at: details.looked_at.map(|at| at.to_string()),
+            roster: details.roster.iter().map(ParticipantEntry::new).collect(),
         }
     }
 
@@ -228,13 +280,40 @@ impl<'a> DetailedEntry<'a> {
             ("thread id", self.thread_id),
             ("join meeting id", self.join_meeting_id),
             ("subject", self.subject),
+            ("app", self.app_id),
             ("first seen", Some(self.first_seen_at.as_str())),
+            ("last news", Some(self.last_seen_at.as_str())),
+            ("next look at Graph", self.look_at.as_deref()),
+            ("last look at Graph", self.looked_at.as_deref()),
             ("deleted by", call.deletion_id),
         ] {
             if let Some(value) = value {
                 table.add([name.to_owned(), value.to_owned()]);
             }
         }
-        table.to_text()
+        if let Some(end) = &self.end {
+            end.add_to(&mut table);
+        }
+        if self.roster.is_empty() {
+            return table.to_text();
+        }
+        format!("{}\n{}", table.to_text(), self.roster_table().to_text())
+    }
+
+    fn roster_table(&self) -> Table {
+        let mut table =
+            Table::new(&["PARTICIPANT ID", "NUMBER", "USER ID", "NAME", "JOINED", "LEFT"]);
+        for one in &self.roster {
+            let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+            table.add([
+                one.id.to_owned(),
+                text(one.number),
+                text(one.user_id),
+                text(one.display_name),
+                text(one.joined_at.as_deref()),
+                text(one.left_at.as_deref()),
+            ]);
+        }
+        table
     }
 }

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::end::EndEntry;
 use super::error::CliError;
 use super::open_store;
 use super::output::{Table, Terminal, short_time, short_time_or_none};
@@ -140,6 +141,9 @@ struct DetailedEntry<'a> {
     peer: Option<&'a str>,
     reason: Option<&'a str>,
     abandoned_at: Option<String>,
+    confirmed_at: Option<String>,
+    /// Why and by whom the call was ended, once it has ended.
+    end: Option<EndEntry<'a>>,
     steps: Vec<StepEntry<'a>>,
 }
 
@@ -177,6 +181,8 @@ impl<'a> DetailedEntry<'a> {
             peer: details.peer.as_deref(),
             reason: details.reason.as_deref(),
             abandoned_at: details.abandoned_at.map(|at| at.to_string()),
+            confirmed_at: details.row.confirmed_at.map(|at| at.to_string()),
+            end: details.end.as_ref().map(|end| EndEntry::new(end.at, &end.reason, end.ours)),
             steps: details.steps.iter().map(StepEntry::new).collect(),
         }
     }
@@ -199,11 +205,16 @@ impl<'a> DetailedEntry<'a> {
             ("created", Some(deletion.created_at.as_str())),
             ("deadline", Some(deletion.deadline_at.as_str())),
             ("settled", deletion.settled_at.as_deref()),
+            ("confirmed", self.confirmed_at.as_deref()),
             ("client gone", self.abandoned_at.as_deref()),
         ] {
             if let Some(value) = value {
                 table.add([name.to_owned(), value.to_owned()]);
             }
+        }
+        if let Some(end) = &self.end {
+            table.add(["call ended".to_owned(), end.ended_at.clone()]);
+            end.add_to(&mut table);
         }
         let mut text = table.to_text();
         for step in &self.steps {

@@ -1,4 +1,5 @@
-//! `callgate demo`: simulator, gateway and a fresh database in one process, and one real deletion.
+//! `callgate demo`: simulator, gateway and a fresh database in one process, and one real deletion
+//! of a call that Graph announced.
 //!
 //! Everything is what production runs; only Graph is the simulator. With `--once` it is also the
 //! shortest check that a build works.
@@ -10,6 +11,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use reqwest::Url;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -22,7 +25,6 @@ use crate::config::graph::TenantConfig;
 use crate::id::TenantId;
 use crate::keys::{KeyWish, Keys};
 use crate::model::rights::Right;
-use crate::registry::Registry;
 use crate::secret::Secret;
 use crate::server::drain;
 use crate::simulator::Simulator;
@@ -33,6 +35,7 @@ use crate::store::sqlite::Missing;
 const USUAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+const CLIENT: &str = "2891555a-92ff-42e6-80fa-6e1300c6b5c6";
 
 /// How the demo is run.
 #[derive(Clone, Copy, Debug)]
@@ -52,22 +55,20 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("no temporary folder for the database")?;
     let simulator = Simulator::start(ANY).await.context("the simulator could not start")?;
     let listeners = listen(options.listen).await?;
-    let address = listeners.legacy.local_addr()?;
-    let admin = listeners.admin.local_addr()?;
-    let config = configuration(&simulator, folder.path());
-    let calls = calls::make(simulator.address()).await?;
-    let key = prepare(&config, &calls).await?;
-
+    let config = configuration(&simulator, folder.path())?;
+    let stage = Stage {
+        gateway: listeners.legacy.local_addr()?,
+        notifications: listeners.notifications.local_addr()?,
+        admin: listeners.admin.local_addr()?,
+        simulator: simulator.address(),
+        key: make_key(&config).await?,
+    };
     let (stop, stopped) = oneshot::channel::<()>();
     let gateway = serve(listeners, config, async {
         let _ = stopped.await;
     });
     let session = async {
-        let result = round_trip(address, simulator.address(), &key, &calls).await;
-        if result.is_ok() && !options.once {
-            show::lines_to_paste(address, admin, &simulator.url(), &key, &calls)?;
-            drain::signalled().await?;
-        }
+        let result = play(&stage, options.once).await;
         let _ = stop.send(());
         result
     };
@@ -75,6 +76,32 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     simulator.stop().await;
     served?;
     result
+}
+
+/// Where everything is, and the key to it.
+#[derive(Debug)]
+struct Stage {
+    gateway: SocketAddr,
+    notifications: SocketAddr,
+    admin: SocketAddr,
+    simulator: SocketAddr,
+    key: Secret<String>,
+}
+
+async fn play(stage: &Stage, once: bool) -> anyhow::Result<()> {
+    calls::announce(stage.simulator, stage.notifications).await?;
+    let deletion = story(stage).await?;
+    if once {
+        return Ok(());
+    }
+    let mut others = Vec::new();
+    for (number, extension) in calls::OTHERS.into_iter().enumerate() {
+        let made = calls::make(stage.simulator, number + 1, extension, "established").await?;
+        let call_id = known(stage, &made).await?;
+        others.push((call_id, made));
+    }
+    show::lines_to_paste(stage, &deletion, &others)?;
+    Ok(drain::signalled().await.map(drop)?)
 }
 
 async fn listen(wished: Option<SocketAddr>) -> anyhow::Result<Listeners> {
@@ -87,65 +114,71 @@ async fn listen(wished: Option<SocketAddr>) -> anyhow::Result<Listeners> {
             Err(_taken) => TcpListener::bind(ANY).await.context("cannot listen on loopback")?,
         },
     };
-    let admin = TcpListener::bind(ANY).await.context("cannot listen on loopback")?;
-    Ok(Listeners { legacy, admin })
+    let any = async || TcpListener::bind(ANY).await.context("cannot listen on loopback");
+    Ok(Listeners { legacy, notifications: any().await?, admin: any().await? })
 }
 
-fn configuration(simulator: &Simulator, folder: &Path) -> Config {
+fn configuration(simulator: &Simulator, folder: &Path) -> anyhow::Result<Config> {
     let mut config = Config::defaults();
     config.store.path = folder.join("callgate.db");
     config.store.pepper_file = folder.join("callgate.db.pepper");
     config.graph.base_url = simulator.url();
     config.graph.login_url = simulator.url();
     config.graph.other_host = true;
+    let keys = format!("{}/v1/.well-known/OpenIdConfiguration", simulator.url());
+    config.notifications.openid_urls = vec![Url::parse(&keys).context("no URL")?];
+    config.notifications.allow_other_host = true;
+    config.notifications.audiences = vec![CLIENT.to_owned()];
     config.graph.tenant = Some(TenantConfig {
         id: TenantId::new(TENANT),
-        client_id: "2891555a-92ff-42e6-80fa-6e1300c6b5c6".to_owned(),
+        client_id: CLIENT.to_owned(),
         client_secret: Secret::new("any secret will do for the simulator".to_owned()),
     });
-    config
+    Ok(config)
 }
 
-/// Makes the database, the key, and the calls as an import would.
-async fn prepare(config: &Config, calls: &[DemoCall]) -> anyhow::Result<Secret<String>> {
+/// Makes the database and the key.
+async fn make_key(config: &Config) -> anyhow::Result<Secret<String>> {
     let (store, pepper) =
         Store::open_sqlite(&config.store.path, &config.store.pepper_file, Missing::Create)?;
-    let keys = Keys::new(store.clone(), pepper, Clock::System);
-    let (_, secret) = keys
-        .create(KeyWish {
-            name: "demo".to_owned(),
-            tenant: TenantId::new(TENANT),
-            requires_token: false,
-            rights: vec![Right::DeleteCall, Right::SeeCandidates],
-            peers: Vec::new(),
-            post_only: false,
-            reason_required: false,
-            expires_at: None,
-        })
-        .await?;
-    let registry = Registry::new(store, Clock::System);
-    let tenant = registry.tenant(TenantId::new(TENANT)).await?;
-    let calls = calls.iter().map(|call| call.imported(tenant)).collect::<Result<_, _>>()?;
-    registry.import(calls).await?;
+    let wish = KeyWish {
+        name: "demo".to_owned(),
+        tenant: TenantId::new(TENANT),
+        requires_token: false,
+        rights: Right::DEFAULT.into_iter().chain([Right::SeeCandidates]).collect(),
+        peers: Vec::new(),
+        post_only: false,
+        reason_required: false,
+        expires_at: None,
+    };
+    let (_, secret) = Keys::new(store, pepper, Clock::System).create(wish).await?;
     Ok(secret)
 }
 
-/// One deletion over TCP, shown, and checked on both sides.
-async fn round_trip(
-    gateway: SocketAddr,
-    simulator: SocketAddr,
-    key: &Secret<String>,
-    calls: &[DemoCall],
-) -> anyhow::Result<()> {
-    let call = calls.first().context("the demo has no calls")?;
-    let target = format!(
-        "/verba/api?action=DeleteCall&apiKey={}&extension={}&status=ongoing&detail=1",
-        key.expose(),
-        call.extension
-    );
+/// A call comes in, is answered and deleted, and its end is told: shown, and checked on both sides.
+/// Gives what `GetDeletion` says at the end.
+async fn story(stage: &Stage) -> anyhow::Result<Value> {
+    let Stage { gateway, simulator, .. } = *stage;
+    let call = calls::make(simulator, 0, calls::STORY, "incoming").await?;
+    let rings = in_state(stage, &call, "incoming").await?;
+    calls::pick_up(simulator, &call).await?;
+    let runs = in_state(stage, &call, "established").await?;
+    show::call(&rings, &runs)?;
+
+    let target =
+        format!("{}&extension={}&status=ongoing&detail=1", stage.query("DeleteCall"), calls::STORY);
     let answer = get(gateway, &target).await?;
+    let deletion = answer.split("<DeletionID>").nth(1).and_then(|rest| rest.split('<').next());
+    let deletion = deletion.with_context(|| format!("no deletion in {answer}"))?;
+    let query = format!("{}&deletionID={deletion}&responseType=JSON", stage.query("GetDeletion"));
+    let end =
+        calls::until(gateway, &query, |json| (json["state"] == "confirmed").then(|| json.clone()));
+    let end = end.await.context("the end of the call was not told")?;
     let received = calls::received(simulator).await?;
+    let told = calls::told(simulator, &call).await?;
     show::exchange(gateway, &target, &answer, &received)?;
+    show::end(&told, &end)?;
+
     ensure!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "the answer is not 200");
     ensure!(
         answer.contains("<Response code=\"0\" type=\"DeleteCall\"/>\n"),
@@ -157,7 +190,35 @@ async fn round_trip(
     ensure!(hung_up.len() == 1, "Graph received {} DELETE requests", hung_up.len());
     ensure!(hung_up[0].path == expected, "Graph was asked to hang up another call");
     ensure!(hung_up[0].status == Some(204), "Graph did not answer 204");
-    Ok(())
+    ensure!(end["endVerdict"] == "ended_by_us", "the end is not said to be ours: {end}");
+    Ok(end)
+}
+
+/// What the registry says of the call, once it is in this state.
+async fn in_state(stage: &Stage, call: &DemoCall, wanted: &str) -> anyhow::Result<Value> {
+    let query = format!(
+        "{}&extension={}&status=ongoing&responseType=JSON",
+        stage.query("GetCallInformation"),
+        call.extension
+    );
+    calls::until(stage.gateway, &query, |json| (json["state"] == wanted).then(|| json.clone()))
+        .await
+        .with_context(|| format!("the registry was not told that the call is {wanted}"))
+}
+
+/// Our id of the call, once the registry knows it.
+async fn known(stage: &Stage, call: &DemoCall) -> anyhow::Result<String> {
+    let query =
+        format!("{}&nativeID={}&responseType=JSON", stage.query("GetCallID"), call.graph_id);
+    let id = calls::until(stage.gateway, &query, |json| Some(json["callID"].as_str()?.to_owned()));
+    id.await.context("the registry was not told of a call")
+}
+
+impl Stage {
+    /// The path and query of an action with the demo's key.
+    fn query(&self, action: &str) -> String {
+        format!("/verba/api?action={action}&apiKey={}", self.key.expose())
+    }
 }
 
 /// Sends a plain HTTP/1.1 GET and gives the whole answer.

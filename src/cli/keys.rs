@@ -56,7 +56,7 @@ pub(super) struct CreateOptions {
     #[arg(long, value_name = "PEER", value_parser = peer)]
     allow: Vec<IpNet>,
     /// A right it has, instead of the default ones; may be repeated. One of DeleteCall, GetCallID,
-    /// GetCallInformation, GetDeletion (the default ones), see-candidates, see-holds
+    /// GetCallInformation, GetDeletion (the default ones), Notify, see-candidates, see-holds
     #[arg(long)]
     right: Vec<Right>,
     /// It is accepted only when the method is POST; parameters may still be in the query string

@@ -104,7 +104,7 @@ impl Table {
     }
 
     /// Adds a row; an empty cell is shown as a dash.
-    pub(super) fn add<const N: usize>(&mut self, cells: [String; N]) {
+    pub(super) fn add(&mut self, cells: impl IntoIterator<Item = String>) {
         let shown = |cell: String| if cell.is_empty() { "-".to_owned() } else { printable(&cell) };
         self.rows.push(cells.into_iter().map(shown).collect());
     }

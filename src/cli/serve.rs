@@ -1,53 +1,46 @@
 //! The composition root: configuration to store, Graph client, [`App`] and servers, and back down.
 
+mod listeners;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use self::listeners::Listeners;
 use super::lock;
 use crate::access::Access;
 use crate::app::App;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::config::notifications::is_key_host;
 use crate::graph::{ClientError, GraphClient};
 use crate::health::Health;
-use crate::http::rules::{RequestRules, head_bytes};
-use crate::http::{LegacyHttp, health};
 use crate::journal::{Journal, JournalRules};
 use crate::keys::Keys;
 use crate::model::number::NumberingPlan;
-use crate::server::descriptors;
+use crate::notifications::forward::Forward;
+use crate::notifications::token::{self, Verifier};
+use crate::notifications::{Notifications, Strangers};
+use crate::registry::Registry;
+use crate::registry::lookup::{Lookup, LookupRules};
+use crate::registry::reconcile::{ReconcileRules, Reconciler};
 use crate::server::drain::{self, Shutdown};
 use crate::server::workers::{WorkerFailed, Workers};
-use crate::server::{self, ServeSettings};
 use crate::sessions::Sessions;
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::pepper::Pepper;
+use crate::store::reconcile::Asking;
 use crate::store::sqlite::Missing;
 
 /// How often it is looked whether keys, users or sessions have changed by another hand. Admission
 /// looks itself, in its transaction; this is for the answers before it.
 const ACCESS_INTERVAL: Duration = Duration::from_millis(250);
-/// Connections to the admin listener at the same time.
-const ADMIN_CONNECTIONS: usize = 64;
-/// Descriptors besides connections: listeners, the database and its log, the runtime, the log.
-const FILES: usize = 64;
-
-/// The listeners of a gateway, bound.
-#[derive(Debug)]
-pub struct Listeners {
-    /// The legacy API.
-    pub legacy: TcpListener,
-    /// `/livez` and `/readyz`.
-    pub admin: TcpListener,
-}
 
 /// Why a gateway did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +64,9 @@ pub enum ServeError {
     /// There is no client for Graph.
     #[error("no client for Graph")]
     Graph(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Notifications cannot be proven or passed on.
+    #[error("notifications cannot be taken")]
+    Notifications(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A part that must always run has ended.
     #[error("a part of the gateway failed: {0}")]
     Worker(String),
@@ -85,9 +81,6 @@ pub enum ServeError {
 ///
 /// [`ServeError`], before anything was served or after everything was stopped.
 pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
-    for sentence in config.missing_for_real_use() {
-        tracing::warn!("{sentence}");
-    }
     let listeners = Listeners::bind(&config).await?;
     let stop = async {
         match drain::signalled().await {
@@ -122,7 +115,7 @@ async fn gateway(
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    fit_connections(&mut config);
+    listeners::fit_connections(&mut config);
     let path = &config.store.path;
     let _lock = lock::take(path).map_err(|error| ServeError::Open(error.into()))?;
     let (store, pepper) = Store::open_sqlite(path, &config.store.pepper_file, Missing::Create)
@@ -130,7 +123,11 @@ async fn gateway(
     let (shutdown, stopping) = watch::channel(false);
     let mut workers = Workers::new(shutdown.clone());
     let health = Health::starting(["sender"]);
-    let app = build(&config, store, pepper, &health, &mut workers, stopping.clone()).await?;
+    let Built { app, notifications } =
+        build(&config, store, pepper, &health, &mut workers, stopping.clone()).await?;
+    for sentence in config.missing_for_real_use() {
+        tracing::warn!("{sentence}");
+    }
     tracing::info!(
         store = %path.display(),
         "callgate {} serves the legacy API",
@@ -141,7 +138,10 @@ async fn gateway(
     let (end, ending) = watch::channel(false);
     let (mut failed, leaving) = (stopping.clone(), health.clone());
     let served = async {
-        legacy(listeners.legacy, &config, app, stopping).await;
+        tokio::join!(
+            listeners::legacy(listeners.legacy, &config, app, stopping.clone()),
+            listeners::webhook(listeners.notifications, &config, notifications, stopping),
+        );
         end.send_replace(true);
     };
     let stop = async {
@@ -155,56 +155,17 @@ async fn gateway(
         Instant::now()
     };
     let ((), (), began) =
-        tokio::join!(served, admin(listeners.admin, &config, health, ending), stop);
+        tokio::join!(served, listeners::admin(listeners.admin, &config, health, ending), stop);
     // One time for all of it: what the connections have used the workers do not have.
     let stopped = workers.stop(config.listen.drain.saturating_sub(began.elapsed())).await;
     tracing::info!("stopped");
     stopped.map_err(|WorkerFailed(name)| ServeError::Worker(name.to_owned()))
 }
 
-/// Takes no more legacy connections than leave descriptors for Graph, probes and the store.
-fn fit_connections(config: &mut Config) {
-    let wished = config.listen.max_connections;
-    let limit = descriptors::raise();
-    let reserve = FILES + ADMIN_CONNECTIONS + config.graph.concurrency;
-    let fitting = descriptors::connections(wished, limit, reserve);
-    if let Some(limit) = limit
-        && fitting < wished
-    {
-        tracing::warn!(
-            "listen.max_connections is {wished}, but this process may have {limit} files open: at \
-             most {fitting} connections are taken; raise the limit, or lower the setting"
-        );
-    }
-    config.listen.max_connections = fitting;
-}
-
-impl Listeners {
-    /// Binds the configured addresses.
-    ///
-    /// # Errors
-    ///
-    /// [`ServeError::Listen`] names the key.
-    pub async fn bind(config: &Config) -> Result<Self, ServeError> {
-        Ok(Self {
-            legacy: bind("listen.address", config.listen.address).await?,
-            admin: bind("admin.address", config.admin.address).await?,
-        })
-    }
-
-    /// Prints where it listens, for scripts: with port 0 there is no other way to know.
-    fn announce(&self) -> io::Result<()> {
-        use std::io::Write;
-        let mut out = io::stdout().lock();
-        writeln!(out, "legacy http://{}", self.legacy.local_addr()?)?;
-        writeln!(out, "admin http://{}", self.admin.local_addr()?)?;
-        out.flush()
-    }
-}
-
-async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| ServeError::Listen { key, address, source })
+/// What the listeners hand their requests to.
+struct Built {
+    app: Arc<App>,
+    notifications: Notifications,
 }
 
 /// Builds every part and starts those that run by themselves.
@@ -215,16 +176,32 @@ async fn build(
     health: &Health,
     workers: &mut Workers,
     shutdown: Shutdown,
-) -> Result<Arc<App>, ServeError> {
+) -> Result<Built, ServeError> {
     let clock = Clock::System;
     let graph = GraphClient::new(&config.graph, clock.clone())
         .map_err(|error: ClientError| ServeError::Graph(error.into()))?;
     if config.graph.other_host {
         health.degraded("graph.host", "Graph is at a host that is not Microsoft's");
     }
-    if config.graph.tenant.is_none() {
-        health.degraded("graph.tenant", "no tenant is configured: nothing can be sent");
+    let mut key_hosts = config.notifications.openid_urls.iter().map(|url| url.host_str());
+    if key_hosts.any(|host| !host.is_some_and(is_key_host)) {
+        let reason = "whose signatures are believed is said by a host that is not Microsoft's";
+        health.degraded("notifications.host", reason);
     }
+    if config.graph.tenant.is_none() {
+        health.degraded("graph.tenant", "no tenant is configured: nothing can be sent or proven");
+    }
+    let registry = Registry::new(store.clone(), clock.clone());
+    let reconciler = Reconciler::new(
+        registry.clone(),
+        graph.clone(),
+        clock.clone(),
+        ReconcileRules::new(config.graph.tenant.as_ref().map(|tenant| Asking {
+            tenant: tenant.id.clone(),
+            client_id: tenant.client_id.clone(),
+        })),
+        health.clone(),
+    );
     let (journal, dispatch) =
         Journal::new(store.clone(), graph, clock.clone(), rules(config), health.clone());
     let unfinished = journal.take_over().await.map_err(|error| store_failed(&error))?;
@@ -236,22 +213,57 @@ async fn build(
         Sessions::new(store.clone(), pepper, clock.clone()),
     );
     access.refresh().await.map_err(|error| store_failed(&error))?;
+    let lookup = Lookup::new(store.clone(), clock.clone(), lookup_rules(config));
     let audit = Audit::new(store, clock.clone());
+    let notifications = notifications(config, &access, &audit, registry, health)?;
 
+    let verifier = notifications.verifier.clone();
+    workers.spawn("notification-keys", |stop| verifier.run(stop));
     let (recorder, watched) = (audit.clone(), access.clone());
     workers.spawn("audit", |stop| recorder.run(stop));
     workers.spawn("access", |stop| watch_access(watched, stop));
     workers.spawn("sender", |stop| dispatch.run(stop));
-    Ok(Arc::new(App {
+    workers.spawn("reconciler", |stop| reconciler.run(stop));
+    let app = Arc::new(App {
         access,
         journal,
+        lookup,
         audit,
         clock,
         limits: config.limits.clone(),
         legacy: config.legacy.clone(),
         other_host: config.graph.other_host,
         shutdown,
-    }))
+    });
+    Ok(Built { app, notifications })
+}
+
+fn notifications(
+    config: &Config,
+    access: &Access,
+    audit: &Audit,
+    registry: Registry,
+    health: &Health,
+) -> Result<Notifications, ServeError> {
+    token::self_test::self_test().map_err(|error| ServeError::Notifications(error.into()))?;
+    let settings = &config.notifications;
+    let verifier = Verifier::new(settings, Clock::System, health.clone())
+        .map_err(|error| ServeError::Notifications(error.into()))?;
+    let forward = settings
+        .forward_url
+        .clone()
+        .map(|url| Forward::new(url, settings.forward_timeout, health.clone()))
+        .transpose()
+        .map_err(|error| ServeError::Notifications(error.into()))?;
+    Ok(Notifications {
+        registry,
+        access: access.clone(),
+        audit: audit.clone(),
+        verifier,
+        forward,
+        clock: Clock::System,
+        strangers: Strangers::new(config.graph.tenant.as_ref().map(|tenant| tenant.id.clone())),
+    })
 }
 
 fn rules(config: &Config) -> JournalRules {
@@ -264,6 +276,14 @@ fn rules(config: &Config) -> JournalRules {
         deadline: config.graph.deadline,
         concurrency: config.graph.concurrency,
         request_timeout: config.graph.request_timeout,
+    }
+}
+
+fn lookup_rules(config: &Config) -> LookupRules {
+    LookupRules {
+        numbering: NumberingPlan::new(&config.numbering.prefixes),
+        mapping: config.legacy.mapping.clone(),
+        match_roster: config.legacy.match_roster,
     }
 }
 
@@ -280,41 +300,6 @@ async fn watch_access(access: Access, mut stop: Shutdown) {
             }
         }
     }
-}
-
-async fn legacy(listener: TcpListener, config: &Config, app: Arc<App>, shutdown: Shutdown) {
-    let settings = ServeSettings {
-        name: "legacy",
-        max_connections: config.listen.max_connections,
-        header_timeout: config.listen.header_timeout,
-        idle_timeout: config.listen.idle_timeout,
-        drain: config.listen.drain,
-        head_bytes: head_bytes(&config.limits),
-    };
-    let rules = RequestRules {
-        paths: config.legacy.paths.clone(),
-        limits: config.limits.clone(),
-        body_timeout: config.listen.header_timeout,
-    };
-    let http = Arc::new(LegacyHttp::new(app, rules));
-    let handler = move |request, peer| Arc::clone(&http).answer(request, peer);
-    server::serve(listener, handler, settings, shutdown).await;
-}
-
-async fn admin(listener: TcpListener, config: &Config, of: Health, shutdown: Shutdown) {
-    let settings = ServeSettings {
-        name: "admin",
-        max_connections: ADMIN_CONNECTIONS,
-        header_timeout: config.listen.header_timeout,
-        idle_timeout: config.listen.idle_timeout,
-        drain: config.listen.drain,
-        head_bytes: head_bytes(&config.limits),
-    };
-    let handler = move |request, peer| {
-        let response = health::answer(&of, request, peer);
-        async { response }
-    };
-    server::serve(listener, handler, settings, shutdown).await;
 }
 
 fn store_failed(error: &StoreError) -> ServeError {

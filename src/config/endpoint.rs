@@ -53,20 +53,60 @@ pub(super) fn read(
     Some(endpoint)
 }
 
-fn parse(text: &str) -> Result<Endpoint, Expected> {
-    let usable = "an https address such as https://graph.microsoft.com";
-    let expected = |what: &str| Expected(format!("{usable}{what}"));
-    let Ok(url) = Url::parse(text) else { return Err(expected("")) };
-    let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| expected(""))?;
+/// Why an address cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UrlFault {
+    /// It is no address, or has no host.
+    #[error("is no address")]
+    NoUrl,
+    /// What comes from there could have been changed on the way.
+    #[error("is not https")]
+    NotSecure,
+    /// It holds a user name or password.
+    #[error("holds a user name or password")]
+    User,
+    /// It has a fragment, which is never sent.
+    #[error("has a fragment")]
+    Fragment,
+}
+
+/// An `https` address with a host, or an `http` one of this machine, without user name, password
+/// and fragment.
+///
+/// # Errors
+///
+/// When it is anything else.
+pub(super) fn parse_url(text: &str) -> Result<Url, UrlFault> {
+    let Ok(url) = Url::parse(text) else { return Err(UrlFault::NoUrl) };
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or(UrlFault::NoUrl)?;
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(host) => {}
-        _ => return Err(expected(" (http for loopback hosts only)")),
+        _ => return Err(UrlFault::NotSecure),
     }
-    // A name without a password still leaves an `@`, and an empty query its `?`.
+    // A name without a password, or none of both, still leaves an `@`, which a path may have.
+    let authority = text.find("//").map_or(text, |start| &text[start + 2..]);
+    let authority = authority.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') || !url.username().is_empty() || url.password().is_some() {
+        return Err(UrlFault::User);
+    }
+    if text.contains('#') { Err(UrlFault::Fragment) } else { Ok(url) }
+}
+
+fn parse(text: &str) -> Result<Endpoint, Expected> {
+    let usable = "an https address such as https://graph.microsoft.com";
+    let expected = |what: &str| Expected(format!("{usable}{what}"));
+    let without_fragment = text.split('#').next().unwrap_or_default();
+    let url = parse_url(without_fragment).map_err(|fault| match fault {
+        UrlFault::NoUrl => expected(""),
+        UrlFault::NotSecure => expected(" (http for loopback hosts only)"),
+        UrlFault::User => expected(" without user name or password"),
+        UrlFault::Fragment => expected(" without query or fragment"),
+    })?;
     if text.contains('@') {
         return Err(expected(" without user name or password"));
     }
+    // An empty query still leaves its `?`.
     if text.contains(['?', '#']) {
         return Err(expected(" without query or fragment"));
     }
@@ -74,7 +114,7 @@ fn parse(text: &str) -> Result<Endpoint, Expected> {
     if path.ends_with("/v1.0") || path.ends_with("/beta") {
         return Err(expected(" without the version"));
     }
-    let host = host.to_owned();
+    let host = url.host_str().unwrap_or_default().to_owned();
     Ok(Endpoint { url: url.as_str().trim_end_matches('/').to_owned(), host })
 }
 

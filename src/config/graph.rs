@@ -51,10 +51,10 @@ pub(crate) struct TenantConfig {
 }
 
 impl GraphConfig {
-    pub(super) fn read(from: &mut Source) -> Self {
+    /// `allowed` is what `graph.allow_other_host` says.
+    pub(super) fn read(from: &mut Source, allowed: bool) -> Self {
         from.read("graph.api", api);
         let (graph, login) = from.word("graph.cloud", CLOUDS);
-        let allowed = from.switch("graph.allow_other_host");
         let mut other_host = false;
         let mut address = |key, microsoft: &[&str], usual: &str| {
             let Some(endpoint) = endpoint::read(from, key, microsoft, allowed) else {
@@ -197,7 +197,8 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> Result<(GraphConfig, Vec<String>), String> {
         let mut source = Source::of(pairs);
-        let graph = GraphConfig::read(&mut source);
+        let allowed = source.switch("graph.allow_other_host");
+        let graph = GraphConfig::read(&mut source, allowed);
         let warnings = source.finish().map_err(|errors| errors.to_string())?;
         Ok((graph, warnings))
     }

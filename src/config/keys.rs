@@ -24,6 +24,14 @@ pub(super) const AVAILABLE: &[&str] = &[
     "graph.request_timeout",
     "graph.deadline",
     "graph.allow_other_host",
+    "notifications.address",
+    "notifications.max_connections",
+    "notifications.path",
+    "notifications.forward_url",
+    "notifications.forward_timeout",
+    "notifications.openid_urls",
+    "notifications.issuers",
+    "notifications.audiences",
     "legacy.paths",
     "legacy.wait",
     "legacy.on_pending",
@@ -55,12 +63,6 @@ const NOT_BUILT: &[&str] = &[
     "graph.rate",
     "graph.proxy",
     "graph.ca_file",
-    "notifications.address",
-    "notifications.path",
-    "notifications.forward_url",
-    "notifications.openid_urls",
-    "notifications.issuers",
-    "notifications.audiences",
 ];
 
 /// What each variable's name begins with.
@@ -127,9 +129,16 @@ pub(super) fn is_secret(key: &str) -> bool {
 }
 
 /// Whether an error may show what `key` was set to. Apart from the secret itself, the keys beside
-/// it may not: a secret that was put there by mistake would end in a log.
+/// it may not: a secret that was put there by mistake would end in a log. Nor may the bot's
+/// address: its query may hold a credential.
 pub(super) fn may_be_shown(key: &str) -> bool {
-    !is_secret(key) && !matches!(key, "graph.client_secret_file" | "graph.client_id")
+    const HIDDEN: &[&str] = &[
+        "graph.client_secret_file",
+        "graph.client_id",
+        "notifications.forward_url",
+        "notifications.audiences",
+    ];
+    !is_secret(key) && !HIDDEN.contains(&key)
 }
 
 /// The available key that `name` was probably meant to be: spelled nearly the same, or the only

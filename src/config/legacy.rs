@@ -135,12 +135,14 @@ impl NumberingConfig {
 fn paths(from: &mut Source) -> Vec<String> {
     let what = "one or several paths such as /verba/api, without a slash at the end and \
                 without ? # % ; or blanks";
-    from.list("legacy.paths", what, 1, |path| {
-        // Requests lose their `;…` and their percent-encoding before they are compared.
-        let is_plain = |c: char| c.is_ascii_graphic() && !"?#%;".contains(c);
-        let is_path = path.starts_with('/') && !path.ends_with('/') && path.chars().all(is_plain);
-        is_path.then(|| path.to_owned())
-    })
+    from.list("legacy.paths", what, 1, |path| is_path(path).then(|| path.to_owned()))
+}
+
+/// Whether a request can have this path when it is compared: by then it has lost its `;…` and its
+/// percent-encoding.
+pub(super) fn is_path(text: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_graphic() && !"?#%;".contains(c);
+    text.starts_with('/') && !text.ends_with('/') && text.chars().all(is_plain)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::config::value::Expected;
 const SHORT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
 const LONG: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
 /// More would run into the operating system's limits first.
-const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
+pub(super) const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 
 /// Where and how the legacy API listens.
 #[derive(Clone, Debug)]
@@ -53,20 +53,28 @@ impl AdminConfig {
     }
 }
 
-/// Records an error when the two listeners cannot both be opened.
-pub(super) fn check_apart(listen: &ListenConfig, admin: &AdminConfig, from: &mut Source) {
-    let (one, other) = (listen.address, admin.address);
-    let overlap =
-        one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    if overlap && one.port() == other.port() && one.port() != 0 {
-        from.contradiction(
-            &["listen.address", "admin.address"],
-            format!("both take port {}; give one of them another port", one.port()),
-        );
+/// Records an error for each two of `listeners`, key and address, that cannot both be opened.
+pub(super) fn check_apart(listeners: &[(&'static str, SocketAddr)], from: &mut Source) {
+    for (index, (key, address)) in listeners.iter().enumerate() {
+        for (other_key, other) in &listeners[index + 1..] {
+            if take_the_same_port(address, other) {
+                from.contradiction(
+                    &[key, other_key],
+                    format!("both take port {}; give one of them another port", address.port()),
+                );
+            }
+        }
     }
 }
 
-fn address(from: &mut Source, key: &'static str) -> SocketAddr {
+fn take_the_same_port(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let overlap =
+        one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    overlap && one.port() == other.port() && one.port() != 0
+}
+
+/// The address that `key` says.
+pub(super) fn address(from: &mut Source, key: &'static str) -> SocketAddr {
     from.read(key, |value| {
         let address = value.text().and_then(|text| text.parse().ok());
         address.ok_or_else(|| Expected::new("an IP address and port such as 127.0.0.1:8080"))
@@ -81,7 +89,8 @@ mod tests {
     fn check(listen: &str, admin: &str, expected: &str) {
         let mut source = Source::of(&[("listen.address", listen), ("admin.address", admin)]);
         let (listen, admin) = (ListenConfig::read(&mut source), AdminConfig::read(&mut source));
-        check_apart(&listen, &admin, &mut source);
+        let listeners = [("listen.address", listen.address), ("admin.address", admin.address)];
+        check_apart(&listeners, &mut source);
         assert_eq!(source.error_text(), expected);
     }
 

@@ -236,7 +236,10 @@ fn a_secret_is_in_no_text_that_can_be_printed() {
         "[graph]\ntenant_id = 'contoso.example'\nclient_id = 'app'\nclient_secret = 'hunter2'";
     let config = read(text, &[], &[]).unwrap();
     assert_eq!(config.graph.tenant.as_ref().unwrap().client_secret.expose(), "hunter2");
-    assert!(config.missing_for_real_use().is_empty());
+    // Notifications name the tenant by its GUID.
+    assert_eq!(config.missing_for_real_use().len(), 1);
+    let guid = text.replace("contoso.example", "72f988bf-86f1-41af-91ab-2d7cd011db47");
+    assert!(read(&guid, &[], &[]).unwrap().missing_for_real_use().is_empty());
     assert!(!format!("{config:?}").contains("hunter2"));
     for wrong in ["['hunter2']", "'hunter2\nhunter2'", "'''hunter2\nhunter2'''"] {
         let text = format!("graph.client_secret = {wrong}");
@@ -277,6 +280,10 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.store.pepper_file, Path::new("callgate.db.pepper"));
     assert_eq!(config.graph.concurrency, 256);
     assert_eq!(config.graph.deadline, Duration::from_hours(24));
+    let notifications = &config.notifications;
+    assert_eq!(notifications.address.to_string(), "127.0.0.1:8082");
+    assert_eq!(notifications.path, "/api/calls");
+    assert_eq!(notifications.forward_timeout, Duration::from_secs(10));
     assert_eq!(config.legacy.paths, ["/verba/api"]);
     assert_eq!(config.limits.request_line, 8 << 10);
     assert_eq!(config.limits.headers, 32 << 10);

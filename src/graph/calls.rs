@@ -5,8 +5,15 @@
 use reqwest::Method;
 
 use super::error::GraphError;
-use super::{Answer, GraphClient, path_segment};
+use super::{Answer, GraphClient, model, path_segment};
 use crate::id::{GraphCallId, TenantId};
+use crate::model::change::CallChange;
+
+/// No call is longer than this.
+const LONGEST_CALL: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests;
 
 impl GraphClient {
     /// Hangs up: our leg of a group call, or the whole of a call between two.
@@ -16,300 +23,33 @@ impl GraphClient {
         let Some(id) = path_segment(&call.0) else {
             return Answer::unsent(GraphError::UnusableId);
         };
-        self.send(tenant, Method::DELETE, &format!("/v1.0/communications/calls/{id}")).await
+        // The body of a success may be anything and says nothing.
+        let answer = self.send(tenant, Method::DELETE, &path_of(&id), 0).await;
+        answer.and_then(|_body| Ok(()))
+    }
+
+    /// Reads the call: what it tells is what a notification could have told. It never keeps the call
+    /// alive, and changes nothing.
+    pub(crate) async fn read_call(
+        &self,
+        tenant: &TenantId,
+        call: &GraphCallId,
+    ) -> Answer<CallChange> {
+        let Some(id) = path_segment(&call.0) else {
+            return Answer::unsent(GraphError::UnusableId);
+        };
+        // One byte more than is taken, so that what is cut is not taken for the whole.
+        let answer = self.send(tenant, Method::GET, &path_of(&id), LONGEST_CALL + 1).await;
+        let status = answer.status.unwrap_or_default();
+        answer.and_then(|body| {
+            let whole = Some(body).filter(|body| body.len() <= LONGEST_CALL);
+            let change = whole.and_then(|body| model::call::read(&body, call));
+            change.ok_or(GraphError::Unreadable { status })
+        })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::clock::{Clock, Timestamp};
-    use crate::graph::error::LoginError;
-    use crate::graph::responder::{Reaction, Responder, answer, client, config, grant, tenant};
-    use crate::graph::{ClientError, http_client};
-
-    const CALL: &str = "57dab8b1-894c-409a-b240-bd8beae78896";
-    const GONE: &str = r#"{"error":{"code":"8522","message":"Call not found."}}"#;
-
-    fn clock() -> Clock {
-        Clock::manual(Timestamp(1_790_000_000_000))
-    }
-
-    /// Hangs up after one grant of a token; gives the answer and the requests, the login's first.
-    async fn hang_up(id: &str, reactions: Vec<Reaction>) -> (Answer, Vec<String>) {
-        let mut all = vec![grant("FAKE.ACCESS.TOKEN", 3599)];
-        all.extend(reactions);
-        let there = Responder::start(all);
-        let client = client(&there.url, &there.url, &clock());
-        let answer = client.hang_up(&tenant(), &GraphCallId(id.to_owned())).await;
-        (answer, there.requests())
-    }
-
-    fn no_content() -> Reaction {
-        Reaction::Answer("HTTP/1.1 204 No Content\r\n\r\n".to_owned())
-    }
-
-    #[tokio::test]
-    async fn both_requests_are_right_to_the_byte() {
-        let there = Responder::start([grant("FAKE.ACCESS.TOKEN", 3599), no_content()]);
-        let client = client(&there.url, &there.url, &clock());
-        let answer = client.hang_up(&tenant(), &GraphCallId(CALL.to_owned())).await;
-        answer.result.unwrap();
-        let host = there.url.strip_prefix("http://").unwrap();
-        let version = env!("CARGO_PKG_VERSION");
-        let scope_host = host.replace(':', "%3A");
-        let form = format!(
-            "client_id=2891555a-92ff-42e6-80fa-6e1300c6b5c6&client_secret=s%7Ecr%26t%2F1\
-             &grant_type=client_credentials&scope=http%3A%2F%2F{scope_host}%2F.default"
-        );
-        let login = format!(
-            "POST /72f988bf-86f1-41af-91ab-2d7cd011db47/oauth2/v2.0/token HTTP/1.1\r\n\
-             content-type: application/x-www-form-urlencoded\r\n\
-             accept: application/json\r\n\
-             user-agent: callgate/{version}\r\n\
-             host: {host}\r\n\
-             content-length: {}\r\n\r\n{form}",
-            form.len()
-        );
-        let id = answer.client_request_id.unwrap();
-        let hang_up = format!(
-            "DELETE /v1.0/communications/calls/{CALL} HTTP/1.1\r\n\
-             accept: application/json\r\n\
-             authorization: Bearer FAKE.ACCESS.TOKEN\r\n\
-             client-request-id: {id}\r\n\
-             user-agent: callgate/{version}\r\n\
-             host: {host}\r\n\r\n"
-        );
-        assert_eq!(there.requests(), [login, hang_up]);
-        assert_eq!(crate::id::canonical_guid(&id), Some(id));
-    }
-
-    #[tokio::test]
-    async fn an_id_is_one_segment_of_the_path_whatever_is_in_it() {
-        for (id, segment) in [
-            ("id with/odd?chars", "id%20with%2Fodd%3Fchars"),
-            ("AbC", "AbC"),
-            ("...", "..."),
-            ("%2e%2E", "%252e%252E"),
-            ("../../x", "..%2F..%2Fx"),
-            ("a\\..\\b#c\t\r\n", "a%5C..%5Cb%23c%09%0D%0A"),
-            ("ü", "%C3%BC"),
-        ] {
-            let (answer, requests) = hang_up(id, vec![no_content()]).await;
-            answer.result.unwrap();
-            let line = requests[1].lines().next().unwrap();
-            assert_eq!(line, format!("DELETE /v1.0/communications/calls/{segment} HTTP/1.1"));
-        }
-    }
-
-    #[tokio::test]
-    async fn an_id_that_would_change_the_path_is_not_sent() {
-        let long = "x".repeat(1025);
-        for id in ["", ".", "..", &long] {
-            let (answer, requests) = hang_up(id, vec![no_content()]).await;
-            assert!(matches!(answer.result, Err(GraphError::UnusableId)), "{id:?} {answer:?}");
-            assert_eq!((requests.len(), answer.client_request_id), (0, None));
-        }
-    }
-
-    #[tokio::test]
-    async fn what_graph_says_about_an_answer_is_kept_without_the_token() {
-        let headers = "request-id: 0e0e\r\nclient-request-id: other\r\n\
-                       Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
-                       x-ms-ags-diagnostic: {\"saw\":\"FAKE.ACCESS.TOKEN\"}\r\n";
-        let body = r#"{"error":{"code":"BadRequest","message":"FAKE.ACCESS.TOKEN\nsecond"}}"#;
-        let (answer, _) = hang_up(CALL, vec![answer("400 Bad Request", headers, body)]).await;
-        assert_eq!(answer.status, Some(400));
-        assert_eq!(answer.request_id.as_deref(), Some("0e0e"));
-        assert_eq!(answer.client_request_id.as_deref(), Some("other"));
-        assert_eq!(answer.date.as_deref(), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
-        assert_eq!(answer.diagnostic.as_deref(), Some(r#"{"saw":"(hidden)"}"#));
-        assert_eq!(
-            answer.result.unwrap_err().explanation(),
-            "Graph refused the request with status 400: BadRequest: (hidden) second"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_call_that_graph_does_not_know_is_told_from_a_404_of_somebody_else() {
-        let (known, _) = hang_up(CALL, vec![answer("404 Not Found", "", GONE)]).await;
-        assert!(matches!(known.result, Err(GraphError::NotFound)), "{known:?}");
-        for body in ["<html>", r#"{"error":{"code":"ResourceNotFound"}}"#] {
-            let (foreign, _) = hang_up(CALL, vec![answer("404 Not Found", "", body)]).await;
-            let is_foreign = matches!(foreign.result, Err(GraphError::ForeignNotFound { .. }));
-            assert!(is_foreign, "{foreign:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_answer_that_breaks_off_keeps_its_status() {
-        for status in [403, 404] {
-            let torn =
-                format!("HTTP/1.1 {status} No\r\nContent-Length: 50\r\n\r\n{{\"error\":{{\"code\"");
-            let (torn, _) = hang_up(CALL, vec![Reaction::BreakOff(torn)]).await;
-            assert_eq!(torn.status, Some(status));
-            let error = torn.result.unwrap_err();
-            assert!(
-                matches!(error, GraphError::Torn { status: kept, .. } if kept == status),
-                "{error:?}"
-            );
-            assert!(!error.explanation().contains("http://"), "{}", error.explanation());
-        }
-    }
-
-    #[tokio::test]
-    async fn the_longest_retry_after_counts_and_a_date_is_seen_from_graphs_clock() {
-        let day = Duration::from_hours(24);
-        for (headers, expected) in [
-            ("Retry-After: 2.128\r\n", Some(Duration::from_millis(2_128))),
-            ("Retry-After: 1\r\nRetry-After: 7\r\n", Some(Duration::from_secs(7))),
-            (
-                "Retry-After: Sun, 06 Nov 1994 08:49:47 GMT\r\n\
-                 Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
-                Some(Duration::from_secs(10)),
-            ),
-            ("Retry-After: Sun, 06 Nov 2033 08:49:47 GMT\r\n", Some(day)),
-            ("Retry-After: soon\r\n", None),
-            ("", None),
-        ] {
-            let (answer, _) = hang_up(CALL, vec![answer("429 Slow", headers, "")]).await;
-            match answer.result {
-                Err(GraphError::Throttled { retry_after }) => assert_eq!(retry_after, expected),
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_redirect_is_not_followed() {
-        let elsewhere = answer("307 Temporary Redirect", "Location: /elsewhere\r\n", "");
-        let (answer, requests) = hang_up(CALL, vec![elsewhere, no_content()]).await;
-        assert!(matches!(answer.result, Err(GraphError::Redirected { status: 307 })));
-        assert_eq!(requests.len(), 2);
-    }
-
-    #[tokio::test]
-    async fn a_body_without_end_is_cut() {
-        let head = "HTTP/1.1 500 Oops\r\nContent-Length: 10000000\r\n\r\n";
-        let body = "x".repeat(100_000);
-        let (answer, _) = hang_up(CALL, vec![Reaction::Answer(format!("{head}{body}"))]).await;
-        assert!(
-            matches!(answer.result, Err(GraphError::ServerError { status: 500, code: None })),
-            "{answer:?}"
-        );
-    }
-
-    #[tokio::test]
-    async fn an_answer_that_does_not_come_is_lost_and_not_sent_for_again() {
-        for reaction in [
-            Reaction::BreakOff(String::new()),
-            Reaction::BreakOff("HTTP/1.1 20".to_owned()),
-            Reaction::BreakOff("what?\r\n\r\n".to_owned()),
-            Reaction::Silence,
-        ] {
-            let (answer, requests) = hang_up(CALL, vec![reaction, no_content()]).await;
-            assert!(matches!(answer.result, Err(GraphError::Lost(_))), "{answer:?}");
-            assert_eq!((requests.len(), answer.status), (2, None));
-            assert!(answer.client_request_id.is_some());
-            let text = answer.result.unwrap_err().explanation();
-            assert!(!text.contains("http://") && !text.contains("TOKEN"), "{text}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_graph_that_does_not_listen_is_told_from_a_lost_answer() {
-        let login = Responder::start([grant("t", 3599)]);
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let nobody = format!("http://{}", closed.local_addr().unwrap());
-        drop(closed);
-        let client = client(&nobody, &login.url, &clock());
-        let answer = client.hang_up(&tenant(), &GraphCallId(CALL.to_owned())).await;
-        assert!(matches!(answer.result, Err(GraphError::Connect(_))), "{answer:?}");
-    }
-
-    #[tokio::test]
-    async fn a_failed_handshake_is_told_from_a_lost_answer() {
-        // The answer to a TLS greeting is no TLS, or nothing.
-        for bytes in ["HTTP/1.1 400 Bad Request\r\n\r\n", ""] {
-            let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            let secure = format!("https://{}", plain.local_addr().unwrap());
-            std::thread::spawn(move || {
-                use std::io::{Read, Write};
-                let (mut stream, _) = plain.accept().unwrap();
-                let _ = stream.read(&mut [0; 4096]);
-                stream.write_all(bytes.as_bytes()).unwrap();
-            });
-            let login = Responder::start([grant("t", 3599)]);
-            let config = config(&secure, &login.url);
-            let client =
-                GraphClient::with(http_client(&config, false).unwrap(), &config, clock()).unwrap();
-            let answer = client.hang_up(&tenant(), &GraphCallId(CALL.to_owned())).await;
-            assert!(matches!(answer.result, Err(GraphError::Tls(_))), "{answer:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn after_a_401_the_request_is_repeated_once_with_a_new_token() {
-        let challenge = "WWW-Authenticate: Bearer error=\"insufficient_claims\", \
-                         claims=\"eyJhIjoxfQ==\"\r\n";
-        let there = Responder::start([
-            grant("first", 3599),
-            answer("401 Unauthorized", challenge, ""),
-            grant("second", 3599),
-            no_content(),
-            no_content(),
-        ]);
-        let client = client(&there.url, &there.url, &clock());
-        let call = GraphCallId(CALL.to_owned());
-        client.hang_up(&tenant(), &call).await.result.unwrap();
-        client.hang_up(&tenant(), &call).await.result.unwrap();
-        let requests = there.requests();
-        assert_eq!(requests.len(), 5);
-        assert!(!requests[0].contains("claims"), "{}", requests[0]);
-        assert!(requests[1].contains("authorization: Bearer first\r\n"), "{}", requests[1]);
-        assert!(requests[2].ends_with("&claims=%7B%22a%22%3A1%7D"), "{}", requests[2]);
-        assert!(requests[3].contains("authorization: Bearer second\r\n"), "{}", requests[3]);
-        assert!(requests[4].contains("authorization: Bearer second\r\n"), "{}", requests[4]);
-        let ids = [1, 3].map(|n: usize| {
-            requests[n].lines().find(|line| line.starts_with("client-request-id")).unwrap()
-        });
-        assert_ne!(ids[0], ids[1]);
-    }
-
-    #[tokio::test]
-    async fn a_second_401_is_not_repeated() {
-        let refused = || answer("401 Unauthorized", "", "");
-        let reactions = vec![refused(), grant("second", 3599), refused(), no_content()];
-        let (answer, requests) = hang_up(CALL, reactions).await;
-        assert!(matches!(answer.result, Err(GraphError::Unauthorized)), "{answer:?}");
-        assert_eq!((requests.len(), answer.status), (4, Some(401)));
-    }
-
-    #[tokio::test]
-    async fn without_a_token_nothing_is_sent() {
-        let refusal = r#"{"error":"invalid_client","error_codes":[7000215]}"#;
-        let there = Responder::start([answer("401 Unauthorized", "", refusal)]);
-        let client = client(&there.url, &there.url, &clock());
-        let call = GraphCallId(CALL.to_owned());
-        let answer = client.hang_up(&tenant(), &call).await;
-        assert!(
-            matches!(answer.result, Err(GraphError::Login(LoginError::Refused { .. }))),
-            "{answer:?}"
-        );
-        assert_eq!((there.requests().len(), answer.client_request_id), (1, None));
-        let other = client.hang_up(&TenantId::new("other.example"), &call).await;
-        assert!(matches!(other.result, Err(GraphError::Login(LoginError::NotConfigured))));
-    }
-
-    #[test]
-    fn a_client_is_refused_when_its_urls_are_none() {
-        let refused = |config| GraphClient::new(&config, clock()).unwrap_err();
-        assert!(matches!(refused(config("graph", "http://x")), ClientError::BaseUrl { .. }));
-        assert!(matches!(refused(config("http://x", "")), ClientError::LoginUrl { .. }));
-        let mut dots = config("http://x", "http://x");
-        dots.tenant.as_mut().unwrap().id = TenantId::new("..");
-        assert!(matches!(refused(dots), ClientError::Tenant));
-    }
+/// Where Graph has a call; `id` is one segment of the path.
+fn path_of(id: &str) -> String {
+    format!("/v1.0/communications/calls/{id}")
 }

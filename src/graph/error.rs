@@ -5,10 +5,12 @@
 //! Never in here: a token, a secret, a URL.
 
 use std::error::Error;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::model::{Denial, ErrorBody};
+pub(crate) use self::login::LoginError;
+use super::model::ErrorBody;
+
+mod login;
 
 /// Why a request to Graph was not carried out, or may not have been.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,9 @@ pub(crate) enum GraphError {
     /// 408, a 5xx but 503, or a status that HTTP does not have.
     #[error("Graph failed with status {status}{}", detail(code.as_ref(), None))]
     ServerError { status: u16, code: Option<String> },
+    /// A success whose body is not the call that was asked for: something else answers for Graph.
+    #[error("an answer with status {status} that is not the call")]
+    Unreadable { status: u16 },
     /// 3xx; redirects are not followed.
     #[error("redirected with status {status}, which is not followed")]
     Redirected { status: u16 },
@@ -62,29 +67,6 @@ pub(crate) enum GraphError {
     /// The request was or may have been sent, and no status came back in time.
     #[error("the answer was lost")]
     Lost(#[source] reqwest::Error),
-}
-
-/// Why there is no token. Shared by all who waited for it.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum LoginError {
-    /// The tenant is not the configured one. It never gets another tenant's token.
-    #[error("the tenant is not configured")]
-    NotConfigured,
-    /// The login does not accept this app: waiting does not help.
-    #[error("the login refused this app: {error}{}", aadsts(*number))]
-    Refused { error: String, number: Option<u32>, hint: &'static str },
-    /// The login throttles or fails.
-    #[error("the login is unavailable (status {status})")]
-    Unavailable { status: u16, retry_after: Option<Duration> },
-    /// An answer that is not a login's.
-    #[error("the login answered with status {status} in a form that is not a login's")]
-    Unreadable { status: u16 },
-    /// No answer.
-    #[error("the login could not be reached")]
-    Unreachable(#[source] Arc<reqwest::Error>),
-    /// The time for the whole call was over while others asked the login.
-    #[error("no token in time")]
-    TimedOut,
 }
 
 impl GraphError {
@@ -139,7 +121,7 @@ impl GraphError {
                 "the call is not of the tenant that we log in to: graph.tenant_id must be the \
                  tenant of the call, never `common`",
             ),
-            Self::ForeignNotFound { .. } | Self::Redirected { .. } => {
+            Self::ForeignNotFound { .. } | Self::Unreadable { .. } | Self::Redirected { .. } => {
                 Some("check graph.base_url, and what stands between here and Graph")
             }
             Self::Tls(_) => Some(
@@ -185,36 +167,6 @@ impl GraphError {
     }
 }
 
-impl LoginError {
-    /// What an answer of the login that grants nothing means.
-    pub(super) fn from_answer(status: u16, retry_after: Option<Duration>, body: &str) -> Self {
-        let denial = Denial::read(body);
-        match denial {
-            _ if matches!(status, 408 | 429 | 500..=599) => {
-                Self::Unavailable { status, retry_after }
-            }
-            Some(denial) if is_passing(&denial) => Self::Unavailable { status, retry_after },
-            Some(denial) => Self::Refused {
-                hint: refusal_hint(&denial),
-                error: denial.error,
-                number: denial.number,
-            },
-            None => Self::Unreadable { status },
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Refused { hint, .. } => Some(hint),
-            Self::NotConfigured => Some("configure graph.tenant_id and its credentials"),
-            Self::Unreadable { .. } => {
-                Some("check graph.login_url, and what stands between here and the login")
-            }
-            Self::Unavailable { .. } | Self::Unreachable(_) | Self::TimedOut => None,
-        }
-    }
-}
-
 /// Text of others as it may be kept: one line of at most 300 characters.
 pub(super) fn short(text: &str) -> String {
     let mut short: String = text
@@ -243,38 +195,6 @@ fn tenant_fault(code: &str) -> Option<&'static str> {
     }
 }
 
-/// Denials that pass by themselves, whatever status they come with.
-fn is_passing(denial: &Denial) -> bool {
-    matches!(denial.error.as_str(), "temporarily_unavailable" | "server_error")
-        || matches!(denial.number, Some(90_006 | 90_012 | 90_024 | 90_033 | 90_055 | 50_196))
-}
-
-fn refusal_hint(denial: &Denial) -> &'static str {
-    match denial.number {
-        Some(7_000_215) => {
-            "the client secret is wrong: graph.client_secret must be the secret's value, not its id"
-        }
-        Some(7_000_222) => "the client secret has expired: make a new one for the app",
-        Some(700_016) => {
-            "the tenant does not know the app: check graph.client_id and graph.tenant_id, and that \
-             an administrator has consented"
-        }
-        Some(7_000_112) => "the app is disabled in the tenant: enable its enterprise application",
-        Some(90_002) => "there is no such tenant: check graph.tenant_id",
-        Some(90_038 | 900_382 | 900_432) => {
-            "the tenant is in another cloud: check graph.cloud or graph.login_url"
-        }
-        _ => match denial.error.as_str() {
-            "invalid_client" => "check graph.client_id and graph.client_secret",
-            "unauthorized_client" => "check graph.client_id, and that the app is enabled",
-            "invalid_scope" | "invalid_resource" => {
-                "the login does not know this Graph: check graph.base_url and graph.cloud"
-            }
-            _ => "check graph.tenant_id, graph.client_id and the credentials",
-        },
-    }
-}
-
 /// Whether a connection failed in its TLS handshake, after TCP had connected: the handshake's error
 /// arrives as an I/O error within an I/O error, which `source` skips.
 fn is_tls(error: &reqwest::Error) -> bool {
@@ -297,10 +217,6 @@ fn is_tls(error: &reqwest::Error) -> bool {
 
 fn detail(code: Option<&String>, message: Option<&String>) -> String {
     [code, message].into_iter().flatten().fold(String::new(), |text, part| text + ": " + part)
-}
-
-fn aadsts(number: Option<u32>) -> String {
-    number.map(|number| format!(" (AADSTS{number})")).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -361,45 +277,6 @@ mod tests {
         let body = r#"{"error":{"code":"UnknownError","message":"{\"errorCode\":\"7503\",\"message\":\"x\"}"}}"#;
         let error = GraphError::from_answer(403, None, body);
         assert!(error.hint().unwrap().contains("Teams channel"), "{error:?}");
-    }
-
-    #[test]
-    fn a_login_that_refuses_for_good_says_what_to_do() {
-        for (number, part) in [
-            (7_000_215, "not its id"),
-            (7_000_222, "expired"),
-            (700_016, "does not know the app"),
-            (90_002, "no such tenant"),
-            (900_432, "another cloud"),
-            (1, "check graph.client_id"),
-        ] {
-            let body = format!(r#"{{"error":"invalid_client","error_codes":[{number}]}}"#);
-            let error = LoginError::from_answer(401, None, &body);
-            assert!(error.hint().unwrap().contains(part), "{error:?}");
-            assert!(error.to_string().ends_with(&format!("invalid_client (AADSTS{number})")));
-        }
-    }
-
-    #[test]
-    fn a_login_that_fails_for_a_while_is_told_from_one_that_refuses() {
-        let asked = Some(Duration::from_secs(3));
-        for (status, body) in [
-            (429, ""),
-            (500, ""),
-            (503, r#"{"error":"invalid_client"}"#),
-            (400, r#"{"error":"temporarily_unavailable"}"#),
-            (400, r#"{"error":"invalid_request","error_codes":[90055]}"#),
-        ] {
-            let error = LoginError::from_answer(status, asked, body);
-            assert!(
-                matches!(error, LoginError::Unavailable { retry_after, .. } if retry_after == asked),
-                "{status} {body}"
-            );
-        }
-        for (status, body) in [(404, "<html>"), (302, ""), (400, r#"{"error":{"code":"x"}}"#)] {
-            let error = LoginError::from_answer(status, None, body);
-            assert!(matches!(error, LoginError::Unreadable { .. }), "{status} {body}");
-        }
     }
 
     proptest! {

@@ -3,6 +3,8 @@
 //! Wire types: they never leave `graph`. Whatever arrives, reading it gives a value: HTML, nothing
 //! at all and half a document are bodies that say nothing, not errors.
 
+pub(super) mod call;
+
 use std::time::Duration;
 
 use base64::Engine;

@@ -15,7 +15,7 @@ use crate::id::TenantId;
 use crate::secret::Secret;
 
 /// What is done with one request after it was read.
-pub(super) enum Reaction {
+pub(crate) enum Reaction {
     /// These bytes are the answer, and the connection stays open.
     Answer(String),
     /// The answer breaks off after these bytes.
@@ -25,15 +25,15 @@ pub(super) enum Reaction {
 }
 
 /// The listener.
-pub(super) struct Responder {
-    pub(super) url: String,
+pub(crate) struct Responder {
+    pub(crate) url: String,
     requests: mpsc::Receiver<String>,
 }
 
 impl Responder {
     /// Reacts to the first request with the first of `reactions`, and so on, whichever connection
     /// each arrives on. After the last one, every connection is closed without an answer.
-    pub(super) fn start(reactions: impl IntoIterator<Item = Reaction>) -> Self {
+    pub(crate) fn start(reactions: impl IntoIterator<Item = Reaction>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (sender, requests) = mpsc::channel();
@@ -48,7 +48,7 @@ impl Responder {
     }
 
     /// All requests that have arrived and were not looked at yet.
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.try_iter().collect()
     }
 }
@@ -74,7 +74,7 @@ fn serve(
 }
 
 /// An answer with a body.
-pub(super) fn answer(status: &str, headers: &str, body: &str) -> Reaction {
+pub(crate) fn answer(status: &str, headers: &str, body: &str) -> Reaction {
     let length = body.len();
     Reaction::Answer(format!(
         "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
@@ -82,7 +82,7 @@ pub(super) fn answer(status: &str, headers: &str, body: &str) -> Reaction {
 }
 
 /// A grant of `token`.
-pub(super) fn grant(token: &str, lifetime: u32) -> Reaction {
+pub(crate) fn grant(token: &str, lifetime: u32) -> Reaction {
     let body =
         format!(r#"{{"token_type":"Bearer","expires_in":{lifetime},"access_token":"{token}"}}"#);
     answer("200 OK", "Content-Type: application/json\r\n", &body)
@@ -107,12 +107,12 @@ fn read_request(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// A client for Graph and a login at these URLs, with one second for everything.
-pub(super) fn client(graph: &str, login: &str, clock: &Clock) -> GraphClient {
+pub(crate) fn client(graph: &str, login: &str, clock: &Clock) -> GraphClient {
     GraphClient::new(&config(graph, login), clock.clone()).unwrap()
 }
 
 /// The configuration of [`client`].
-pub(super) fn config(graph: &str, login: &str) -> GraphConfig {
+pub(crate) fn config(graph: &str, login: &str) -> GraphConfig {
     GraphConfig {
         base_url: graph.to_owned(),
         login_url: login.to_owned(),
@@ -128,6 +128,6 @@ pub(super) fn config(graph: &str, login: &str) -> GraphConfig {
     }
 }
 
-pub(super) fn tenant() -> TenantId {
+pub(crate) fn tenant() -> TenantId {
     TenantId::new("72f988bf-86f1-41af-91ab-2d7cd011db47")
 }

@@ -12,7 +12,7 @@ use reqwest::{Client, Url};
 
 use super::error::LoginError;
 use super::model::Grant;
-use super::{ClientError, body, path_segment, retry_after};
+use super::{ClientError, LONGEST_BODY, body, path_segment, retry_after};
 use crate::clock::{Clock, Timestamp};
 use crate::config::graph::GraphConfig;
 use crate::id::TenantId;
@@ -242,7 +242,7 @@ impl Tokens {
             request.header(ACCEPT, "application/json").send().await.map_err(unreachable)?;
         let status = response.status().as_u16();
         let patience = retry_after(response.headers(), self.clock.now());
-        let body = body(&mut response).await.map_err(unreachable);
+        let body = body(&mut response, LONGEST_BODY).await.map_err(unreachable);
         if (200..=299).contains(&status) {
             let grant = Grant::read(&body?).ok_or(LoginError::Unreadable { status })?;
             // Anything else could not be found again in what others send back.

@@ -6,7 +6,14 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 
-use crate::legacy::error::GatewayError;
+/// Why a body was not read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyError {
+    /// It is longer than it may be.
+    TooLarge,
+    /// It did not arrive, whole and in time.
+    Incomplete,
+}
 
 /// Reads `body` to its end.
 ///
@@ -17,16 +24,14 @@ use crate::legacy::error::GatewayError;
 ///
 /// When there are more than `limit` bytes, or the end has not come `within` that time. The rest of
 /// the body is unread then, and the connection is of no use for another request.
-pub(super) async fn read<B>(body: B, limit: usize, within: Duration) -> Result<Bytes, GatewayError>
+pub(super) async fn read<B>(body: B, limit: usize, within: Duration) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     if usize::try_from(body.size_hint().lower()).map_or(true, |least| least > limit) {
-        return Err(GatewayError::BodyTooLarge);
+        return Err(BodyError::TooLarge);
     }
-    tokio::time::timeout(within, collect(body, limit))
-        .await
-        .unwrap_or(Err(GatewayError::BodyIncomplete))
+    tokio::time::timeout(within, collect(body, limit)).await.unwrap_or(Err(BodyError::Incomplete))
 }
 
 /// Reads `body` for the connection's sake only; false when it is too large for that and was left.
@@ -35,18 +40,18 @@ where
 ///
 /// When the end has not come `within` that time: whoever does not send a whole request did not ask
 /// for anything.
-pub(super) async fn skip<B>(body: B, limit: usize, within: Duration) -> Result<bool, GatewayError>
+pub(super) async fn skip<B>(body: B, limit: usize, within: Duration) -> Result<bool, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     match read(body, limit, within).await {
         Ok(_) => Ok(true),
-        Err(GatewayError::BodyTooLarge) => Ok(false),
+        Err(BodyError::TooLarge) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-async fn collect<B>(mut body: B, limit: usize) -> Result<Bytes, GatewayError>
+async fn collect<B>(mut body: B, limit: usize) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -55,11 +60,11 @@ where
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
         // The cause is the client's connection, and hyper closes that by itself.
-        let Ok(frame) = frame else { return Err(GatewayError::BodyIncomplete) };
+        let Ok(frame) = frame else { return Err(BodyError::Incomplete) };
         // Trailers say nothing to us.
         let Ok(piece) = frame.into_data() else { continue };
         if piece.len() > limit - first.len().max(all.len()) {
-            return Err(GatewayError::BodyTooLarge);
+            return Err(BodyError::TooLarge);
         }
         if first.is_empty() {
             first = piece;
@@ -127,9 +132,9 @@ mod tests {
             (&[][..], Ok("")),
             (&["action=DeleteCall"], Ok("action=DeleteCall")),
             (&["", "ab", "", "cd", "ef"], Ok("abcdef")),
-            (&["action=DeleteCall", "&"], Err(GatewayError::BodyTooLarge)),
-            (&["0123456789abcdefgh"], Err(GatewayError::BodyTooLarge)),
-            (&["ab", "broken"], Err(GatewayError::BodyIncomplete)),
+            (&["action=DeleteCall", "&"], Err(BodyError::TooLarge)),
+            (&["0123456789abcdefgh"], Err(BodyError::TooLarge)),
+            (&["ab", "broken"], Err(BodyError::Incomplete)),
         ] {
             let found = read(Pieces::new(pieces), 17, WITHIN).await;
             assert_eq!(
@@ -143,13 +148,13 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_announces_too_much_is_not_even_begun() {
         let body = Pieces { length: Some(18), hangs: true, ..Pieces::new(&[]) };
-        assert_eq!(read(body, 17, WITHIN).await, Err(GatewayError::BodyTooLarge));
+        assert_eq!(read(body, 17, WITHIN).await, Err(BodyError::TooLarge));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_end_is_given_up_in_time() {
         let body = Pieces { hangs: true, ..Pieces::new(&["ab"]) };
-        assert_eq!(read(body, 17, WITHIN).await, Err(GatewayError::BodyIncomplete));
+        assert_eq!(read(body, 17, WITHIN).await, Err(BodyError::Incomplete));
     }
 
     #[tokio::test(start_paused = true)]
@@ -157,6 +162,6 @@ mod tests {
         assert_eq!(skip(Pieces::new(&["ab"]), 2, WITHIN).await, Ok(true));
         assert_eq!(skip(Pieces::new(&["abc"]), 2, WITHIN).await, Ok(false));
         let body = Pieces { hangs: true, ..Pieces::new(&["ab"]) };
-        assert_eq!(skip(body, 2, WITHIN).await, Err(GatewayError::BodyIncomplete));
+        assert_eq!(skip(body, 2, WITHIN).await, Err(BodyError::Incomplete));
     }
 }

@@ -19,7 +19,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 ///
 /// Its length is known, so that hyper writes `Content-Length` and never chunks. `spent` is a
 /// header map whose memory may be used again; nothing of its content survives. `close` ends the
-/// connection after this answer, because its request was not read whole.
+/// connection after this answer, because its request was not read whole, or nobody proved anything.
 pub(super) fn response(
     reply: Reply,
     id: RequestId,
@@ -28,7 +28,9 @@ pub(super) fn response(
 ) -> Response<Full<Bytes>> {
     let mut headers = spent;
     headers.clear();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type.as_str()));
+    if let Some(content_type) = reply.content_type {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type.as_str()));
+    }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

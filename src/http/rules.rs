@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Uri};
 
 use crate::config::limits::LimitsConfig;
-use crate::http::body;
+use crate::http::body::{self, BodyError};
 use crate::http::route::Route;
 use crate::legacy::LegacyRequest;
 use crate::legacy::error::GatewayError;
@@ -74,7 +74,16 @@ impl RequestRules {
             request.form = Some(Secret::new(body::read(body, limit, within).await?));
             return Ok(false);
         }
-        body::skip(body, limit, within).await.map(|read| !read)
+        Ok(!body::skip(body, limit, within).await?)
+    }
+}
+
+impl From<BodyError> for GatewayError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge => Self::BodyTooLarge,
+            BodyError::Incomplete => Self::BodyIncomplete,
+        }
     }
 }
 

@@ -61,6 +61,7 @@ pub(crate) fn verdict(operation: Operation, earlier: Earlier, answer: &Answer) -
         ) => Verdict::Again { retry_after: None },
         // The answer says nothing about what was done.
         GraphError::ForeignNotFound { .. }
+        | GraphError::Unreadable { .. }
         | GraphError::Unavailable { retry_after: None }
         | GraphError::ServerError { .. }
         | GraphError::Tls(_)
@@ -93,7 +94,8 @@ pub(crate) fn effect_possible(answer: &Answer) -> bool {
         Err(
             GraphError::Lost(_)
             | GraphError::Unavailable { .. }
-            | GraphError::ForeignNotFound { .. },
+            | GraphError::ForeignNotFound { .. }
+            | GraphError::Unreadable { .. },
         ) => true,
         Err(GraphError::Torn { status, .. }) => *status != 403,
         // A 408 says that the request did not arrive whole.

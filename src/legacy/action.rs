@@ -9,12 +9,14 @@ use super::LegacyRequest;
 use super::error::{GatewayError, ParamError};
 use super::params::{Name, Params};
 use super::render::{Format, Style, legal};
-use crate::id::canonical_guid;
+use crate::id::{DeletionId, canonical_guid};
 use crate::model::rights::Right;
 use crate::model::selector::Selector;
 use crate::secret::Secret;
 
 mod selector;
+#[cfg(test)]
+mod tests;
 
 use selector::{printable, selector};
 
@@ -22,6 +24,9 @@ use selector::{printable, selector};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     DeleteCall(DeleteCall),
+    GetCallId(CallLookup),
+    GetCallInformation(CallLookup),
+    GetDeletion(DeletionLookup),
 }
 
 /// The fields of `DeleteCall`.
@@ -38,20 +43,39 @@ pub(crate) struct DeleteCall {
     pub(crate) reason: Option<String>,
 }
 
+/// The fields of `GetCallID` and of `GetCallInformation`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CallLookup {
+    pub(crate) selector: Selector,
+}
+
+/// The fields of `GetDeletion`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeletionLookup {
+    pub(crate) deletion_id: DeletionId,
+}
+
 /// The actions by name. A new one is a variant here, its row in [`ActionName::ALL`], its right,
 /// its variant of [`Action`] and its reader in [`Action::read`]; the compiler asks for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ActionName {
     DeleteCall,
+    GetCallId,
+    GetCallInformation,
+    GetDeletion,
 }
 
 impl ActionName {
-    const ALL: [Self; 1] = [Self::DeleteCall];
+    const ALL: [Self; 4] =
+        [Self::DeleteCall, Self::GetCallId, Self::GetCallInformation, Self::GetDeletion];
 
     /// Its documented spelling.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::DeleteCall => "DeleteCall",
+            Self::GetCallId => "GetCallID",
+            Self::GetCallInformation => "GetCallInformation",
+            Self::GetDeletion => "GetDeletion",
         }
     }
 
@@ -59,6 +83,9 @@ impl ActionName {
     pub(crate) const fn right(self) -> Right {
         match self {
             Self::DeleteCall => Right::DeleteCall,
+            Self::GetCallId => Right::GetCallId,
+            Self::GetCallInformation => Right::GetCallInformation,
+            Self::GetDeletion => Right::GetDeletion,
         }
     }
 
@@ -192,6 +219,9 @@ impl Action {
     pub(crate) fn read(name: ActionName, params: &Params) -> Result<Self, ParamError> {
         match name {
             ActionName::DeleteCall => delete_call(params).map(Self::DeleteCall),
+            ActionName::GetCallId => call_query(params).map(Self::GetCallId),
+            ActionName::GetCallInformation => call_query(params).map(Self::GetCallInformation),
+            ActionName::GetDeletion => deletion_query(params).map(Self::GetDeletion),
         }
     }
 }
@@ -207,6 +237,23 @@ fn delete_call(params: &Params) -> Result<DeleteCall, ParamError> {
     let dry_run = params.switch(Name::DryRun)?;
     let detail = params.switch(Name::Detail)? || dry_run;
     Ok(DeleteCall { selector, scope_all, dry_run, detail, reason: reason(params)? })
+}
+
+fn call_query(params: &Params) -> Result<CallLookup, ParamError> {
+    let selector = selector(params)?;
+    params.switch(Name::Detail)?;
+    Ok(CallLookup { selector })
+}
+
+fn deletion_query(params: &Params) -> Result<DeletionLookup, ParamError> {
+    let (_, sent) = params
+        .get_canonical(Name::DeletionId, guid)?
+        .ok_or_else(|| ParamError(format!("Parameter {} is needed.", Name::DeletionId)))?;
+    // What is no GUID in one of its usual spellings stayed as it was sent.
+    let deletion_id = canonical_guid(&sent).and_then(|canonical| canonical.parse().ok());
+    let deletion_id = deletion_id.ok_or_else(|| takes(Name::DeletionId, "the id of a deletion"))?;
+    params.switch(Name::Detail)?;
+    Ok(DeletionLookup { deletion_id })
 }
 
 fn reason(params: &Params) -> Result<Option<String>, ParamError> {
@@ -242,169 +289,4 @@ fn from_header(header: Option<&Secret<String>>) -> Option<Secret<String>> {
 fn beginning_of(text: &str) -> String {
     let beginning: String = text.chars().take(64).collect();
     legal(&beginning).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::super::codes::tests::USUAL;
-    use super::super::render;
-    use super::super::render::tests::read_back;
-    use super::*;
-    use crate::id::RequestId;
-    use crate::secret::SafeUri;
-
-    const KEY: &str = "74c8eea0-50c6-40b2-9f3e-252ed501c3c8";
-
-    fn params(query: &str) -> Params {
-        Params::parse(query.as_bytes(), b"", 1024)
-    }
-
-    fn read(query: &str) -> Result<DeleteCall, ParamError> {
-        let Action::DeleteCall(ask) = Action::read(ActionName::DeleteCall, &params(query))?;
-        Ok(ask)
-    }
-
-    #[track_caller]
-    fn check_error(query: &str, expected: &str) {
-        assert_eq!(read(query), Err(ParamError(expected.to_owned())), "{query}");
-    }
-
-    fn request(api_key: Option<&str>, bearer: Option<&str>) -> LegacyRequest {
-        let secret = |text: &str| Secret::new(text.to_owned());
-        LegacyRequest {
-            id: RequestId::random(),
-            peer: [127, 0, 0, 1].into(),
-            post: false,
-            uri: SafeUri::new("/".parse().unwrap()),
-            form: None,
-            api_key_header: api_key.map(secret),
-            bearer: bearer.map(secret),
-            prefetch: false,
-        }
-    }
-
-    fn style(query: &str) -> (Format, String, bool) {
-        let Style { format, echo, detail } = params(query).style();
-        (format, echo, detail)
-    }
-
-    #[test]
-    fn switches_scope_and_reason_are_read() {
-        let ask = read("callID=x").unwrap();
-        assert!(!ask.scope_all && !ask.dry_run && !ask.detail && ask.reason.is_none());
-        let ask = read("callID=x&scope=all&detail=yes&reason=wrong+call%0Aagain").unwrap();
-        assert!(ask.scope_all && !ask.dry_run && ask.detail);
-        assert_eq!(ask.reason.as_deref(), Some("wrong call\nagain"));
-        let ask = read("callID=x&scope=leg&dryRun=TRUE&detail=0").unwrap();
-        assert!(!ask.scope_all && ask.dry_run && ask.detail);
-        check_error("callID=x&scope=both", "Parameter scope takes leg or all.");
-        check_error(
-            "callID=x&dryRun=on",
-            "Parameter dryRun takes 1, true or yes, and 0, false or no.",
-        );
-        check_error(
-            "callID=x&detail=2",
-            "Parameter detail takes 1, true or yes, and 0, false or no.",
-        );
-        check_error("callID=x&reason=a%00", "Parameter reason must not hold control characters.");
-    }
-
-    #[test]
-    fn a_reason_is_counted_in_characters() {
-        assert!(read(&format!("callID=x&reason={}", "ü".repeat(256))).is_ok());
-        check_error(
-            &format!("callID=x&reason={}", "ü".repeat(257)),
-            "Parameter reason is too long: at most 256 characters are kept.",
-        );
-    }
-
-    #[test]
-    fn a_defect_in_a_parameter_that_nobody_reads_is_ignored() {
-        assert!(read("callID=x&foo=%&%zz=1&apiKey=%&token=%&token=a&user-name=%").is_ok());
-    }
-
-    #[test]
-    fn an_action_is_read_in_any_case_and_every_other_is_unknown() {
-        let name = |query| params(query).action_name();
-        assert_eq!(name("ACTION=deletecall&action=DeleteCall"), Ok(ActionName::DeleteCall));
-        for query in
-            ["", "action=", "action=GetCallID", "action=DeleteCalls", "action=%20DeleteCall"]
-        {
-            assert_eq!(name(query), Err(GatewayError::UnknownAction), "{query}");
-        }
-        for query in
-            ["action=%", "action=DeleteCall&action=GetCallID", "action=DeleteCall&a.ction=x"]
-        {
-            assert!(matches!(name(query), Err(GatewayError::Parameter(_))), "{query}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_response_type_is_a_parameter_error_in_xml() {
-        for query in ["responseType=YAML", "responseType=JSON&responseType=XML", "responseType=%"] {
-            assert!(params(query).format().is_err(), "{query}");
-            assert_eq!(params(query).style().format, Format::Xml, "{query}");
-        }
-        assert_eq!(params("responsetype=json&ResponseType=").format(), Ok(Format::Json));
-        assert_eq!(params("").format(), Ok(Format::Xml));
-    }
-
-    #[test]
-    fn the_style_is_what_is_well_formed_of_it() {
-        use Format::{Json, Xml};
-        assert_eq!(style("action=deletecall&detail=1"), (Xml, "DeleteCall".into(), true));
-        assert_eq!(style("action=Foo%0A%00&dryRun=1&detail=0"), (Xml, "Foo\n".into(), true));
-        assert_eq!(
-            style("action=%&detail=1&detail=0&responseType=JSON"),
-            (Json, String::new(), false)
-        );
-        assert_eq!(style("detail=x&dryRun=%"), (Xml, String::new(), false));
-        assert_eq!(style(&format!("action={}", "ü".repeat(65))).1, "ü".repeat(64));
-    }
-
-    #[test]
-    fn credentials_come_from_parameters_first_and_in_one_spelling() {
-        let headers = request(Some("header-key"), Some("header-token"));
-        let given =
-            params("apiKey=74C8EEA050C640B29F3E252ED501C3C8&token=t&token=t").credentials(&headers);
-        assert_eq!(given.api_key, Some(Secret::new(KEY.to_owned())));
-        assert_eq!(given.token, Token::Sent(Secret::new("t".to_owned())));
-        let given = params("apiKey=&token=").credentials(&headers);
-        assert_eq!(given.api_key, Some(Secret::new("header-key".to_owned())));
-        assert_eq!(given.token, Token::Sent(Secret::new("header-token".to_owned())));
-        let given = params("").credentials(&request(Some(""), None));
-        assert_eq!((given.api_key, given.token), (None, Token::Absent));
-    }
-
-    #[test]
-    fn a_malformed_credential_is_not_replaced_by_a_header() {
-        let headers = request(Some(KEY), Some(KEY));
-        for query in ["apiKey=%&token=%", "apiKey=a&apiKey=b&token=a&token=b", "api_key=a&to-ken=a"]
-        {
-            let given = params(query).credentials(&headers);
-            assert_eq!((given.api_key, given.token), (None, Token::Malformed), "{query}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_request_is_answered_in_well_formed_markup(
-            query in any::<Vec<u8>>(),
-            form in "(&|=|action|responseType=JSON|callID|extension|status=last|%[0-9a-f]{2}|\\PC){0,30}",
-            echo in "(%[0-9A-F]{2}|[a-z<>&\"'+%]){0,80}",
-        ) {
-            let form = format!("action={echo}&{form}");
-            let params = Params::parse(&query, form.as_bytes(), 64);
-            let style = Style { format: Format::Xml, ..params.style() };
-            prop_assert!(style.echo.chars().count() <= 64);
-            let error = match Action::read(ActionName::DeleteCall, &params) {
-                Ok(_) => GatewayError::UnknownAction,
-                Err(error) => error.into(),
-            };
-            let reply = render::error(&error, &style, USUAL);
-            prop_assert_eq!(read_back(std::str::from_utf8(&reply.body).unwrap()), style.echo);
-        }
-    }
 }

@@ -72,6 +72,9 @@ pub(crate) fn success(kind: OutcomeKind) -> (i32, u16) {
     }
 }
 
+/// Code and HTTP status of a look-up that found something, whatever that is.
+pub(crate) const FOUND: (i32, u16) = (0, 200);
+
 /// Which HTTP status an error has.
 #[derive(Clone, Copy)]
 enum Status {
@@ -116,7 +119,7 @@ fn row(error: &GatewayError) -> (i32, Reason, Status) {
 
 fn refused(refusal: &Refusal) -> (Reason, u16) {
     match refusal {
-        Refusal::NotFound => (Reason::NotFound, 404),
+        Refusal::NotFound | Refusal::NoSuchDeletion => (Reason::NotFound, 404),
         Refusal::Ended => (Reason::Ended, 409),
         Refusal::Ambiguous(_) => (Reason::Ambiguous, 409),
         Refusal::Policy => (Reason::Policy, 403),
@@ -156,6 +159,7 @@ fn refusal_message(refusal: &Refusal) -> String {
             return format!("This API key does not permit {right}.");
         }
         Refusal::NotFound => "Call cannot be found.",
+        Refusal::NoSuchDeletion => "Deletion cannot be found.",
         Refusal::Ended => "Call has already ended.",
         Refusal::Policy => "Deletion refused by policy.",
         Refusal::RefusedByGraph => "Microsoft Graph refused to end the call.",
@@ -228,6 +232,7 @@ pub(super) mod tests {
             (GatewayError::TokenNeeded, -42, 200, 401, "token_needed"),
             (GatewayError::Token, -43, 200, 401, "token_expired"),
             (refuse(Refusal::NotFound), 2, 200, 404, "not_found"),
+            (refuse(Refusal::NoSuchDeletion), 2, 200, 404, "not_found"),
             (refuse(Refusal::Ended), 2, 200, 409, "ended"),
             (refuse(ambiguity(2)), 2, 200, 409, "ambiguous"),
             (refuse(Refusal::Policy), 2, 200, 403, "policy"),

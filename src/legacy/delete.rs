@@ -6,7 +6,7 @@ use super::action::DeleteCall;
 use super::error::{GatewayError, ParamError};
 use super::outcome::{Outcome, OutcomeKind};
 use super::params::Params;
-use super::{Trail, event, refused};
+use super::{Trail, event, notes, refused, store_failed};
 use crate::access::Actor;
 use crate::app::App;
 use crate::config::legacy::OnPending;
@@ -16,7 +16,6 @@ use crate::model::deletion::{DeletionState, NO_SUCH_CALL};
 use crate::model::plan::{Decision, Operation, Refusal};
 use crate::store::Standing;
 use crate::store::admission::Settled;
-use crate::store::error::StoreError;
 
 /// Carries out a `DeleteCall`; gives none when the actor has to be checked anew.
 pub(super) async fn run(
@@ -29,10 +28,7 @@ pub(super) async fn run(
     trail.personal.selector = trail.selector(&ask.selector.canonical());
     trail.personal.reason.clone_from(&ask.reason);
     check(app, actor, &ask)?;
-    let mut notes = ask.selector.notes();
-    if app.other_host {
-        notes.push("Graph is at a host that is not Microsoft's.".to_owned());
-    }
+    let notes = notes(app, Some(&ask.selector));
     let request = DeletionRequest {
         selector: ask.selector,
         dry_run: ask.dry_run,
@@ -40,14 +36,9 @@ pub(super) async fn run(
         audit: event(params, trail, "allowed", ""),
         personal: trail.personal.clone(),
     };
-    let admitted = app.journal.admit(actor, request).await.map_err(|error| {
-        tracing::error!("a deletion could not be recorded: {error}");
-        match error {
-            // Asking again would not help.
-            StoreError::Unexpected(_) | StoreError::Conflict => GatewayError::Internal,
-            _ => GatewayError::Unavailable,
-        }
-    })?;
+    let admitted = app.journal.admit(actor, request).await;
+    let admitted =
+        admitted.map_err(|error| store_failed("a deletion could not be recorded", &error))?;
     let (decided, wait) = match admitted {
         Admitted::AccessChanged => return Ok(None),
         Admitted::Decided(decided, wait) => (decided, wait),

@@ -1,13 +1,82 @@
-//! What happened, in our words: no codes, no markup.
+//! What happened or was found, in our words: no codes, no markup.
 //!
 //! Nothing here may read as if a recording had been erased: what ends is our leg of a call.
 
 use std::fmt;
 
+use super::error::Reason;
+use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId};
+use crate::model::end_reason::CallEnd;
 use crate::model::plan::Operation;
+use crate::store::lookup::CallReport;
 
 /// The end of a request that was carried out.
+#[derive(Clone, Debug)]
+pub(crate) enum Done {
+    /// That of a `DeleteCall`.
+    Deletion(Outcome),
+    /// That of an action that looks something up.
+    Found {
+        what: Box<Found>,
+        /// What the caller should know besides, each a sentence.
+        notes: Vec<String>,
+    },
+}
+
+impl Done {
+    /// Its word in records and logs.
+    pub(crate) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Deletion(outcome) => outcome.kind.as_str(),
+            Self::Found { .. } => "found",
+        }
+    }
+}
+
+/// What was looked up.
+#[derive(Clone, Debug)]
+pub(crate) enum Found {
+    CallId(CallId),
+    Call(CallInformation),
+    Deletion(DeletionStanding),
+}
+
+/// A call, and what its other names are by the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct CallInformation {
+    pub(crate) call: CallReport,
+    pub(crate) platform_call_id: Option<String>,
+    pub(crate) native_id: Option<String>,
+    pub(crate) meeting_id: Option<String>,
+}
+
+/// Where a deletion stands, as far as its key may know.
+#[derive(Clone, Debug)]
+pub(crate) struct DeletionStanding {
+    pub(crate) deletion_id: DeletionId,
+    pub(crate) call_id: Option<CallId>,
+    /// The word of its state.
+    pub(crate) state: &'static str,
+    /// What its caller would be told now.
+    pub(crate) word: Option<Result<OutcomeKind, Reason>>,
+    pub(crate) operation: Option<Operation>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) deadline_at: Timestamp,
+    pub(crate) settled_at: Option<Timestamp>,
+    /// When the end of the call became known after Graph had taken the deletion.
+    pub(crate) confirmed_at: Option<Timestamp>,
+    pub(crate) attempts: usize,
+    pub(crate) last_attempt_at: Option<Timestamp>,
+    /// None while an attempt is under way, and when there will be no other.
+    pub(crate) next_attempt_at: Option<Timestamp>,
+    /// Why it ended without success.
+    pub(crate) failure: Option<String>,
+    /// The end of the call, when that is known.
+    pub(crate) end: Option<CallEnd>,
+}
+
+/// What became of a `DeleteCall`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) kind: OutcomeKind,

@@ -5,17 +5,19 @@
 
 use super::codes::{self, Table};
 use super::error::{GatewayError, Reason};
-use super::outcome::{Outcome, OutcomeKind};
+use super::outcome::{Done, Outcome, OutcomeKind};
 use crate::id::{CallId, DeletionId};
 use crate::model::plan::{Candidate, Operation, Refusal};
 use crate::reply::{ContentType, Reply};
 
+mod found;
 mod html;
 mod json;
 mod markup;
 mod text;
 mod xml;
 
+use found::Sheet;
 pub(super) use markup::legal;
 
 /// How the caller wants to be answered, as far as it could be understood.
@@ -62,6 +64,25 @@ impl Format {
 }
 
 /// Answers a request that was carried out.
+pub(crate) fn done(done: &Done, style: &Style) -> Reply {
+    match done {
+        Done::Deletion(deletion) => outcome(deletion, style),
+        Done::Found { what, notes } => {
+            let (code, status) = codes::FOUND;
+            let answer = Answer {
+                code,
+                echo: &style.echo,
+                detail: style.detail,
+                end: End::Found(Sheet::new(what, notes)),
+                call_id: None,
+                deletion_id: None,
+            };
+            Reply::new(status, style.format.content_type(), answer.render(style.format))
+        }
+    }
+}
+
+/// Answers a `DeleteCall` that was carried out.
 pub(crate) fn outcome(outcome: &Outcome, style: &Style) -> Reply {
     let (code, status) = codes::success(outcome.kind);
     let answer = Answer {
@@ -121,6 +142,7 @@ struct Answer<'a> {
 enum End<'a> {
     Done { outcome: OutcomeKind, operation: Option<Operation>, notes: &'a [String] },
     Failed { reason: Reason, message: &'a str, candidates: &'a [Candidate] },
+    Found(Sheet<'a>),
 }
 
 impl Answer<'_> {
@@ -133,9 +155,16 @@ impl Answer<'_> {
         }
     }
 
-    /// What `detail` adds besides the candidates, in the order it is written.
+    /// What the answer carries beside code and action, in the order it is written: what was found,
+    /// and what `detail` adds besides the candidates.
     fn facts(&self) -> Vec<(&'static str, String)> {
         let mut facts = Vec::new();
+        if let End::Found(sheet) = &self.end {
+            return sheet.facts(self.detail);
+        }
+        if !self.detail {
+            return facts;
+        }
         if let End::Failed { reason, .. } = &self.end {
             facts.push((REASON, reason.to_string()));
         }
@@ -152,6 +181,12 @@ impl Answer<'_> {
 
 /// The one fact that belongs to the error itself and not beside it.
 const REASON: &str = "Reason";
+
+/// The name of a fact where names begin with a small letter.
+fn member(name: &str) -> String {
+    let (first, rest) = name.split_at(1);
+    format!("{}{rest}", first.to_ascii_lowercase())
+}
 
 /// The attributes of a candidate, in the order they are written.
 fn candidate_facts(candidate: &Candidate) -> Vec<(&'static str, String)> {
@@ -283,11 +318,11 @@ pub(super) mod tests {
     fn an_answer_has_the_media_type_of_its_format_and_the_header_of_its_status() {
         let style = Style { format: Format::Text, ..Style::default() };
         let reply = error(&GatewayError::Unavailable, &style, USUAL);
-        assert_eq!((reply.status, reply.content_type), (503, ContentType::Text));
+        assert_eq!((reply.status, reply.content_type), (503, Some(ContentType::Text)));
         assert_eq!(reply.headers, [("Retry-After", "1".to_owned())]);
         assert_eq!(reply.body, "ERROR:-1:The service is unavailable: try again.\n");
         let reply = error(&GatewayError::UnknownPath, &Style::default(), USUAL);
-        assert_eq!((reply.status, reply.content_type), (404, ContentType::Xml));
+        assert_eq!((reply.status, reply.content_type), (404, Some(ContentType::Xml)));
         assert_eq!(read_back(std::str::from_utf8(&reply.body).unwrap()), "");
     }
 

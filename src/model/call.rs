@@ -77,6 +77,38 @@ impl fmt::Display for CallState {
     }
 }
 
+/// Who called whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Somebody called the bot.
+    Incoming,
+    /// The bot called somebody.
+    Outgoing,
+}
+
+impl Direction {
+    /// Graph's word.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Incoming => "incoming",
+            Self::Outgoing => "outgoing",
+        }
+    }
+}
+
+/// One who called or was called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Party {
+    /// `source`, `target` or `dialled`.
+    pub(crate) role: &'static str,
+    /// `number`, `user`, `address` or `application`.
+    pub(crate) kind: &'static str,
+    pub(crate) raw: String,
+    pub(crate) normalised: String,
+    /// For people; none is compared with it.
+    pub(crate) display_name: Option<String>,
+}
+
 /// A word that is none of Graph's call states.
 #[derive(Debug, thiserror::Error)]
 #[error(

@@ -112,30 +112,62 @@ pub(crate) fn decide<V: View>(question: &Question, view: &mut V) -> Result<Decis
     {
         return Ok(Decision::Join(earlier));
     }
-    let matches = first_matches(question, view)?;
-    match matches.calls.as_slice() {
-        [] => Ok(match view.earlier()? {
+    let status = question.status.as_deref();
+    match find(status, question.sees_candidates, |word| view.matching(word))? {
+        Found::None => Ok(match view.earlier()? {
             Some(earlier) if earlier.state.is_taken() => Decision::AlreadyDeleted(earlier),
             Some(earlier) if earlier.state.is_open() => Decision::Join(earlier),
             _ => Decision::Refuse { refusal: Refusal::NotFound, call_id: None },
         }),
-        [one] if matches.count == 1 => decide_one(question, view, one),
-        several => {
-            let refusal = Refusal::Ambiguous(ambiguity(question, matches.count, several));
-            Ok(Decision::Refuse { refusal, call_id: None })
+        Found::One(one) => decide_one(question, view, &one),
+        Found::Several(ambiguity) => {
+            Ok(Decision::Refuse { refusal: Refusal::Ambiguous(ambiguity), call_id: None })
         }
     }
 }
 
+/// How many calls are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found<T> {
+    None,
+    One(T),
+    Several(Ambiguity),
+}
+
+/// Finds the one call that is meant, by the words of `status` and `matching`, which gives the calls
+/// that the identifiers and a word match. Candidates are listed for those who may see them.
+///
+/// # Errors
+///
+/// Those of `matching`; nothing was found out.
+pub(crate) fn find<E>(
+    status: Option<&[StatusWord]>,
+    sees_candidates: bool,
+    matching: impl FnMut(Option<StatusWord>) -> Result<Matches, E>,
+) -> Result<Found<Match>, E> {
+    let mut matches = first_matches(status, matching)?;
+    Ok(match matches.calls.pop() {
+        None => Found::None,
+        Some(one) if matches.count == 1 => Found::One(one),
+        Some(last) => {
+            matches.calls.push(last);
+            Found::Several(ambiguity(status, sees_candidates, matches.count, &matches.calls))
+        }
+    })
+}
+
 /// The first status word that matches any call decides which calls are meant.
-fn first_matches<V: View>(question: &Question, view: &mut V) -> Result<Matches, V::Error> {
-    let Some(words) = &question.status else { return view.matching(None) };
+fn first_matches<E>(
+    status: Option<&[StatusWord]>,
+    mut matching: impl FnMut(Option<StatusWord>) -> Result<Matches, E>,
+) -> Result<Matches, E> {
+    let Some(words) = status else { return matching(None) };
     for word in words {
         // No key can have the right to arm a deletion yet: the word is skipped.
         if *word == StatusWord::Next {
             continue;
         }
-        let matches = view.matching(Some(*word))?;
+        let matches = matching(Some(*word))?;
         if matches.count > 0 {
             return Ok(matches);
         }
@@ -176,12 +208,16 @@ fn decide_one<V: View>(
     })
 }
 
-fn ambiguity(question: &Question, count: usize, calls: &[Match]) -> Ambiguity {
+fn ambiguity(
+    status: Option<&[StatusWord]>,
+    sees_candidates: bool,
+    count: usize,
+    calls: &[Match],
+) -> Ambiguity {
     let running = calls.iter().filter(|one| one.call.ended_at.is_none()).count();
-    let status_would_decide = question.status.is_none()
-        && count == calls.len()
-        && (running == 1 || calls.len() - running == 1);
-    let candidates = if question.sees_candidates { calls } else { &[] };
+    let status_would_decide =
+        status.is_none() && count == calls.len() && (running == 1 || calls.len() - running == 1);
+    let candidates = if sees_candidates { calls } else { &[] };
     Ambiguity {
         count,
         decided_by: if status_would_decide { "status" } else { "callID" },
@@ -235,6 +271,8 @@ impl Operation {
 pub(crate) enum Refusal {
     /// No call matches.
     NotFound,
+    /// No deletion of this key has the id.
+    NoSuchDeletion,
     /// The call has ended; Graph said so.
     Ended,
     /// Several calls match.

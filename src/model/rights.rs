@@ -14,6 +14,8 @@ pub(crate) enum Right {
     GetCallInformation,
     /// `GetDeletion`
     GetDeletion,
+    /// `Notify`: to post copies of Graph's call notifications.
+    Notify,
     /// Candidates are listed when an identifier is ambiguous.
     SeeCandidates,
     /// Refusals by a legal hold name the hold.
@@ -21,11 +23,12 @@ pub(crate) enum Right {
 }
 
 impl Right {
-    const NAMES: [(Self, &'static str); 6] = [
+    const NAMES: [(Self, &'static str); 7] = [
         (Self::DeleteCall, "DeleteCall"),
         (Self::GetCallId, "GetCallID"),
         (Self::GetCallInformation, "GetCallInformation"),
         (Self::GetDeletion, "GetDeletion"),
+        (Self::Notify, "Notify"),
         (Self::SeeCandidates, "see-candidates"),
         (Self::SeeHolds, "see-holds"),
     ];
@@ -50,7 +53,7 @@ impl fmt::Display for Right {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "unknown right: expected one of DeleteCall, GetCallID, GetCallInformation, GetDeletion, \
-         see-candidates, see-holds"
+         Notify, see-candidates, see-holds"
 )]
 pub(crate) struct UnknownRight;
 
@@ -63,5 +66,23 @@ impl FromStr for Right {
             .find(|(_, known)| known.eq_ignore_ascii_case(name))
             .map(|(right, _)| *right)
             .ok_or(UnknownRight)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_right_is_read_back_from_its_name_and_named_in_the_error() {
+        for (right, name) in Right::NAMES {
+            assert_eq!(name.to_lowercase().parse::<Right>().unwrap(), right);
+            assert!(UnknownRight.to_string().contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_new_key_may_not_notify() {
+        assert!(!Right::DEFAULT.contains(&Right::Notify));
     }
 }

@@ -30,6 +30,7 @@ use crate::server::watched::{Phase, Progress, Watched};
 pub(super) async fn run<H, F>(
     stream: TcpStream,
     peer: IpAddr,
+    progress: Arc<Progress>,
     handler: H,
     settings: ServeSettings,
     mut shutdown: Shutdown,
@@ -37,7 +38,6 @@ pub(super) async fn run<H, F>(
     H: Fn(Request<Incoming>, IpAddr) -> F,
     F: Future<Output = Response<Full<Bytes>>>,
 {
-    let progress = Arc::new(Progress::default());
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&progress)));
     let seen = Arc::clone(&progress);
     let service = service_fn(move |request| {
@@ -62,6 +62,7 @@ pub(super) async fn run<H, F>(
     let mut connection = pin!(http.serve_connection(io, service));
     let mut due = Phase::Head.due(Instant::now(), &settings);
     let mut alarm = pin!(sleep_until(due.unwrap_or_else(Instant::now)));
+    let mut unwanted = pin!(progress.unwanted().notified());
     let mut stop = pin!(drain::requested(&mut shutdown));
     let mut stopping = false;
     let end = poll_fn(|cx| {
@@ -82,6 +83,12 @@ pub(super) async fn run<H, F>(
                     Some(at) if at <= now => return Poll::Ready(End::Stalled),
                     later => alarm.as_mut().reset(later.unwrap_or(now + settings.idle_timeout)),
                 }
+            }
+            while unwanted.as_mut().poll(cx).is_ready() {
+                if progress.phase().waits() {
+                    return Poll::Ready(End::MadeRoom);
+                }
+                unwanted.set(progress.unwanted().notified());
             }
             if stopping || stop.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -106,6 +113,8 @@ enum End {
     Closed,
     /// Its phase took too long.
     Stalled,
+    /// Another connection needed its place while it waited for its client.
+    MadeRoom,
     /// The server stops, and nothing of an answer is lost.
     Stopped,
 }
@@ -129,6 +138,7 @@ mod tests {
         ServeSettings {
             name: "test",
             max_connections: 1,
+            makes_room: false,
             header_timeout,
             idle_timeout,
             drain: LONG,
@@ -155,7 +165,8 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "a test runs the server beside itself")]
         tokio::spawn(async move {
             let _stop = stop;
-            run(stream, peer.ip(), handler, settings, shutdown).await;
+            let progress = Arc::new(Progress::new(Arc::default()));
+            run(stream, peer.ip(), progress, handler, settings, shutdown).await;
         });
         client
     }

@@ -21,13 +21,17 @@ pub(crate) fn raise() -> Option<u64> {
     }
 }
 
-/// How many of the `wished` connections fit below `limit` beside `reserve` other descriptors; at
-/// least one, for who listens at all.
-pub(crate) fn connections(wished: usize, limit: Option<u64>, reserve: usize) -> usize {
+/// How many of two listeners' `wished` connections fit below `limit` beside `reserve` other
+/// descriptors. When not all do, the second listener has a quarter, or what the first leaves; each
+/// has at least one, for who listens at all.
+pub(crate) fn connections(wished: [usize; 2], limit: Option<u64>, reserve: usize) -> [usize; 2] {
     let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else {
         return wished;
     };
-    wished.min(limit.saturating_sub(reserve).max(1))
+    let [first, second] = wished;
+    let room = limit.saturating_sub(reserve);
+    let second = second.min((room / 4).max(room.saturating_sub(first))).max(1);
+    [first.min(room.saturating_sub(second)).max(1), second]
 }
 
 #[cfg(test)]
@@ -37,15 +41,17 @@ mod tests {
     #[test]
     fn connections_leave_room_for_everything_else() {
         for (wished, limit, expected) in [
-            (10_000, Some(1024), 824),
-            (10_000, Some(10_199), 9_999),
-            (10_000, Some(10_200), 10_000),
-            (10_000, Some(1 << 20), 10_000),
-            (10_000, Some(100), 1),
-            (1, Some(100), 1),
-            (10_000, None, 10_000),
+            ([10_000, 2_000], Some(1000), [600, 200]),
+            ([10_000, 100], Some(1000), [700, 100]),
+            ([100, 2_000], Some(1000), [100, 700]),
+            ([10_000, 2_000], Some(12_199), [9_999, 2_000]),
+            ([10_000, 2_000], Some(12_200), [10_000, 2_000]),
+            ([10_000, 2_000], Some(1 << 20), [10_000, 2_000]),
+            ([10_000, 2_000], Some(100), [1, 1]),
+            ([1, 1], Some(100), [1, 1]),
+            ([10_000, 2_000], None, [10_000, 2_000]),
         ] {
-            assert_eq!(connections(wished, limit, 200), expected, "{wished} of {limit:?}");
+            assert_eq!(connections(wished, limit, 200), expected, "{wished:?} of {limit:?}");
         }
     }
 

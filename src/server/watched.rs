@@ -6,12 +6,13 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::server::ServeSettings;
@@ -40,6 +41,11 @@ const LINGER: Duration = Duration::from_secs(2);
 impl Phase {
     const ALL: [Self; 5] = [Self::Head, Self::Busy, Self::Answering, Self::Idle, Self::Lingering];
 
+    /// Whether it is the client's turn: nothing is lost when the connection ends now.
+    pub(super) fn waits(self) -> bool {
+        matches!(self, Self::Head | Self::Idle | Self::Lingering)
+    }
+
     /// When this phase has taken too long if it began, or last moved on, at `since`.
     pub(super) fn due(self, since: Instant, settings: &ServeSettings) -> Option<Instant> {
         match self {
@@ -51,21 +57,48 @@ impl Phase {
     }
 }
 
-/// What the stream and the service tell the clock. One task uses it: nothing needs an order.
-#[derive(Default)]
+/// What the stream and the service tell the clock, and the accept loop. What is in here is right for
+/// its own task only; others see it a little later.
 pub(super) struct Progress {
     phase: AtomicU8,
     /// The time limit begins anew.
     moved: AtomicBool,
     /// The client may be sending something that is not going to be read.
     unread: AtomicBool,
+    /// The number of its last step, of all those on this listener: the lowest is the oldest.
+    step: AtomicU64,
+    steps: Arc<AtomicU64>,
+    unwanted: Notify,
 }
 
 impl Progress {
+    /// Of a connection whose first head is awaited; `steps` counts those of all connections.
+    pub(super) fn new(steps: Arc<AtomicU64>) -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Head as u8),
+            moved: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
+            step: AtomicU64::new(steps.fetch_add(1, Ordering::Relaxed)),
+            steps,
+            unwanted: Notify::new(),
+        }
+    }
+
     /// The exchange has got here, or has got further in this phase.
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
         self.moved.store(true, Ordering::Relaxed);
+        self.step.store(self.steps.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// The number of its last step.
+    pub(super) fn step(&self) -> u64 {
+        self.step.load(Ordering::Relaxed)
+    }
+
+    /// Told when another connection needs the place of this one.
+    pub(super) const fn unwanted(&self) -> &Notify {
+        &self.unwanted
     }
 
     /// Where the exchange is.

@@ -132,6 +132,9 @@ pub(crate) struct Decided {
     pub(crate) claim: Option<i64>,
     /// Its first attempt, when it was leased with the record.
     pub(crate) leased: Option<Leased>,
+    /// The calls of an ambiguous answer that Graph is asked about, in the store's own numbers: those
+    /// that are listed, and none for a dry run.
+    pub(crate) candidates: Vec<i64>,
 }
 
 /// A step that this process may send now, its attempt on disk as started.

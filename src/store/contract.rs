@@ -1,6 +1,9 @@
 //! What every store promises: leases, settlement, withdrawal, repeats; then access and audit chain.
 
+mod news;
+mod reconcile;
 mod records;
+mod roster;
 
 use std::time::Duration;
 

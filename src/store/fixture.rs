@@ -11,12 +11,12 @@ use tempfile::TempDir;
 use super::Store;
 use super::admission::{Admission, Ask, AttemptEnd, Decided, Lease, Leased, Next, Selection};
 use super::pepper::{Hashed, Pepper};
-use super::records::{ImportedCall, NewKey, Party};
+use super::records::{ImportedCall, NewKey};
 use super::sqlite::Missing;
 use crate::clock::Timestamp;
 use crate::config::legacy::{CallField, Mapping};
 use crate::id::{CallId, DeletionId, GraphCallId, KeyId, ProcessId, TenantId};
-use crate::model::call::CallState;
+use crate::model::call::{CallState, Party};
 use crate::model::chain::{AuditEvent, Personal};
 use crate::model::deletion::DeletionState;
 use crate::model::number::{Number, NumberingPlan};
@@ -122,6 +122,7 @@ impl Fixture {
             kind: "number",
             raw: raw.to_owned(),
             normalised: Number::parse(raw).unwrap().normalised,
+            display_name: None,
         };
         ImportedCall {
             tenant_row: self.tenant_row,

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::pepper::Digest;
 use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId, GraphCallId, KeyId, SessionId, TenantId};
-use crate::model::call::CallState;
+use crate::model::call::{CallState, Direction, Party};
+use crate::model::change::{CallChange, EndReason};
 use crate::model::deletion::DeletionState;
+use crate::model::end_reason::{CallEnd, OurPart};
 use crate::model::key::ApiKey;
 use crate::model::rights::Right;
 
@@ -74,41 +76,31 @@ pub(crate) struct ImportedCall {
     pub(crate) subject: Option<String>,
 }
 
-/// Who called whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// Somebody called the bot.
-    Incoming,
-    /// The bot called somebody.
-    Outgoing,
-}
-
-impl Direction {
-    /// Graph's word.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Incoming => "incoming",
-            Self::Outgoing => "outgoing",
-        }
-    }
-}
-
-/// One who called or was called.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Party {
-    /// `source`, `target` or `dialled`.
-    pub(crate) role: &'static str,
-    /// `number`, `user`, `address` or `application`.
-    pub(crate) kind: &'static str,
-    pub(crate) raw: String,
-    pub(crate) normalised: String,
-}
-
 /// What an import did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ImportReport {
     pub(crate) added: usize,
     pub(crate) merged: usize,
+}
+
+/// What became known of calls of one tenant at once, such as by one notification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CallNews {
+    pub(crate) tenant: TenantId,
+    /// The app that owns the calls.
+    pub(crate) app_id: Option<String>,
+    pub(crate) changes: Vec<CallChange>,
+    /// When it came.
+    pub(crate) now: Timestamp,
+}
+
+/// What came of [`CallNews`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// All of it is on disk; so many of the changes said something that was not known.
+    Merged { changed: usize },
+    /// One of the calls is known as another tenant's: nothing was changed.
+    OtherTenant,
 }
 
 /// A call in a list.
@@ -138,8 +130,34 @@ pub(crate) struct CallDetails {
     pub(crate) native_id: Option<String>,
     pub(crate) meeting_id: Option<String>,
     pub(crate) subject: Option<String>,
+    pub(crate) app_id: Option<String>,
     pub(crate) first_seen_at: Timestamp,
+    pub(crate) last_seen_at: Timestamp,
     pub(crate) answered_at: Option<Timestamp>,
+    /// Why it ended, in Graph's words, as far as was told.
+    pub(crate) end: EndReason,
+    /// What our deletions have to do with its end.
+    pub(crate) ours: OurPart,
+    /// When Graph is asked whether it still has the call; none once it has ended.
+    pub(crate) look_at: Option<Timestamp>,
+    /// When Graph last said whether it has the call.
+    pub(crate) looked_at: Option<Timestamp>,
+    /// Who is or was in it, in the order they joined.
+    pub(crate) roster: Vec<ParticipantDetails>,
+}
+
+/// One who is or was in a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ParticipantDetails {
+    pub(crate) participant_id: String,
+    /// The number or address as it came.
+    pub(crate) raw: Option<String>,
+    pub(crate) user_id: Option<String>,
+    pub(crate) display_name: Option<String>,
+    /// When this one was told of as being in it; none when only the leaving was told.
+    pub(crate) joined_at: Option<Timestamp>,
+    pub(crate) left_at: Option<Timestamp>,
+    pub(crate) sequence: Option<i64>,
 }
 
 /// A deletion in a list.
@@ -156,6 +174,8 @@ pub(crate) struct DeletionRow {
     pub(crate) kind: String,
     pub(crate) created_at: Timestamp,
     pub(crate) settled_at: Option<Timestamp>,
+    /// When the end of its call became known after Graph had taken it.
+    pub(crate) confirmed_at: Option<Timestamp>,
     pub(crate) deadline_at: Timestamp,
     pub(crate) failure: Option<String>,
 }
@@ -168,6 +188,8 @@ pub(crate) struct DeletionDetails {
     pub(crate) reason: Option<String>,
     pub(crate) scope: String,
     pub(crate) abandoned_at: Option<Timestamp>,
+    /// The end of its call, when that is known.
+    pub(crate) end: Option<CallEnd>,
     pub(crate) steps: Vec<StepDetails>,
 }
 

@@ -3,15 +3,19 @@
 
 mod access;
 mod admit;
+mod apply;
 mod audit;
 mod calls;
 mod checkpoint;
 mod deletions;
 pub(crate) mod inspect;
+mod lookup;
 #[cfg(test)]
 mod model_test;
+mod reconcile;
 mod resolve;
 mod sender;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -26,7 +30,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use self::checkpoint::{Checkpointer, LOG_LIMIT, LogIsLong};
 use self::writer::Writer;
@@ -50,6 +54,7 @@ struct Inner {
     writer: Writer,
     readers: Mutex<Vec<Connection>>,
     reading: Arc<Semaphore>,
+    look_wanted: Arc<Notify>,
     // Dropped after the writer, so that the last checkpoint sees everything.
     _checkpointer: Checkpointer,
 }
@@ -103,9 +108,15 @@ impl Sqlite {
             writer,
             readers: Mutex::new(readers),
             reading: Arc::new(Semaphore::new(READERS)),
+            look_wanted: Arc::default(),
             _checkpointer: checkpointer,
         };
         Ok((Self(Arc::new(inner)), pepper))
+    }
+
+    /// See [`crate::store::Store::look_wanted`].
+    pub(crate) fn look_wanted(&self) -> Arc<Notify> {
+        Arc::clone(&self.0.look_wanted)
     }
 
     /// Runs `run` in the writer's next batch and waits for the commit.
@@ -129,6 +140,15 @@ impl Sqlite {
         Committed: FnOnce(&T) + Send + 'static,
     {
         self.0.writer.submit(run, committed)?.await.unwrap_or(Err(StoreError::Stopped))
+    }
+
+    /// As [`Sqlite::write`], after everything that a client or the sender waits for.
+    async fn write_news<T, Run>(&self, run: Run) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        Run: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.0.writer.submit_news(run)?.await.unwrap_or(Err(StoreError::Stopped))
     }
 
     /// Runs `run` on a read-only connection, off the asynchronous threads.

@@ -48,7 +48,7 @@ impl Place {
         std::fs::set_permissions(place.path("secret"), private).unwrap();
         place.write(
             "callgate.toml",
-            "[graph]\ntenant_id = \"contoso.example\"\nclient_id = \"app\"\n\
+            "[graph]\ntenant_id = \"72f988bf-86f1-41af-91ab-2d7cd011db47\"\nclient_id = \"app\"\n\
              client_secret_file = \"secret\"\n",
         );
         place

@@ -120,13 +120,34 @@ async fn every_line_of_the_demo_gives_what_its_comment_promises() {
                 assert!(text.contains("<Response code=\"0\" type=\"DeleteCall\"/>\n"), "{text}");
                 assert!(text.contains("<Outcome>would_send</Outcome>\n"), "{text}");
             }
+            "what is known of the first call" => {
+                assert!(
+                    text.contains("<Response code=\"0\" type=\"GetCallInformation\">"),
+                    "{text}"
+                );
+                assert!(text.contains("ended_by_us"), "{text}");
+            }
+            "where its deletion stands" => {
+                assert!(text.contains("confirmed") && text.contains("ended_by_us"), "{text}");
+            }
+            "what Graph told callgate of its calls" => {
+                let told: Vec<Value> = serde_json::from_str(&text).expect("JSON");
+                let ends = told.iter().filter(|one| one["changeType"] == "deleted").count();
+                assert!(ends >= deleted - 1, "{text}");
+            }
             "what Graph received" => check_received(&text, deleted),
             "is it ready" => assert!(text.starts_with("ready\n"), "{text}"),
             _ => assert_eq!(what, "", "a line that this test does not know: {command}"),
         }
-        deleted += usize::from(!matches!(topic, "an ambiguous extension" | "a dry run"));
+        deleted += usize::from(!matches!(
+            topic,
+            "an ambiguous extension"
+                | "a dry run"
+                | "what is known of the first call"
+                | "where its deletion stands"
+        ));
     }
-    assert_eq!(demo.lines.len(), 14, "{:?}", demo.lines);
+    assert_eq!(demo.lines.len(), 17, "{:?}", demo.lines);
 }
 
 /// One DELETE for each of `deleted` calls, all taken, and logins as many as it needs.

@@ -6,6 +6,7 @@ mod encoding;
 mod formats;
 mod graph;
 mod limits;
+mod lookup;
 mod numbers;
 mod order;
 mod policies;

@@ -5,9 +5,11 @@
 mod support;
 
 mod legacy;
+mod notifications;
 
 mod canary;
 mod crash;
+mod reconcile;
 mod shutdown;
 
 mod architecture;

@@ -6,6 +6,7 @@
 
 #![expect(clippy::panic, reason = "a helper that panics fails its test")]
 
+mod bot;
 mod gateway;
 mod graph;
 mod http;
@@ -18,8 +19,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub(crate) use bot::Bot;
 pub(crate) use gateway::{Gateway, post};
-pub(crate) use http::{Answer, Client};
+pub(crate) use http::{Answer, Client, send};
 pub(crate) use process::Process;
 pub(crate) use site::{CLIENT_SECRET, Call, Key, Site, TENANT, call};
 pub(crate) use snapshot::{Known, assert_golden, shown};

@@ -6,9 +6,9 @@ use super::reader::{Field, Fields};
 use crate::clock::Timestamp;
 use crate::config::graph::{TENANT_EXPECTED, parse_tenant};
 use crate::id::{CallId, GraphCallId, TenantId, canonical_guid};
-use crate::model::call::CallState;
+use crate::model::call::{CallState, Direction, Party};
 use crate::model::number::{Number, NumberError};
-use crate::store::records::{Direction, ImportedCall, Party};
+use crate::store::records::ImportedCall;
 
 /// The longest value in bytes; a request to the legacy API cannot carry more either.
 const LONGEST_VALUE: usize = 1024;
@@ -169,7 +169,8 @@ fn parties(fields: &Fields<'_>) -> Result<Vec<Party>, String> {
         check_text(raw).map_err(|problem| wrong(field, &problem))?;
         let number = number(raw).map_err(|error| wrong(field, &error.to_string()))?;
         let kind = kind(&number.normalised);
-        parties.push(Party { role, kind, raw: number.raw, normalised: number.normalised });
+        let Number { raw, normalised, .. } = number;
+        parties.push(Party { role, kind, raw, normalised, display_name: None });
     }
     Ok(parties)
 }

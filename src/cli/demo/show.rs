@@ -1,10 +1,23 @@
-//! What the demo prints: the exchange, and lines to paste.
+//! What the demo prints: the story of one call, and lines to paste.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
-use super::calls::{DemoCall, Received};
-use crate::secret::Secret;
+use serde_json::Value;
+
+use super::Stage;
+use super::calls::{DemoCall, Reason, Received, Sent};
+
+/// Shows how the registry came to know the call.
+pub(super) fn call(rings: &Value, runs: &Value) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "Somebody calls. Microsoft Graph (the simulator) notifies callgate, signed:\n")?;
+    for (what, known) in [("it rings", rings), ("it is answered", runs)] {
+        let text = |name: &str| known[name].as_str().unwrap_or_default().to_owned();
+        writeln!(out, "  {what:<14}  {}  {}", text("callID"), text("state"))?;
+    }
+    writeln!(out)
+}
 
 /// Shows what was sent, what came back, and what Graph received.
 pub(super) fn exchange(
@@ -19,54 +32,78 @@ pub(super) fn exchange(
     for line in answer.lines() {
         writeln!(out, "{}", format!("  {line}").trim_end())?;
     }
-    writeln!(out, "\nMicrosoft Graph (the simulator) received:\n")?;
+    writeln!(out, "\nGraph received:\n")?;
     for Received { method, path, status } in received {
-        let status = status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
-        writeln!(out, "  {method:<6} {path}  ->  {status}")?;
+        writeln!(out, "  {method:<6} {path}  ->  {}", answered(*status))?;
     }
+    Ok(())
+}
+
+/// Shows what Graph told about the call, and what callgate makes of its end.
+pub(super) fn end(told: &[Sent], deletion: &Value) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "\nand told, one notification a line:\n")?;
+    for one in told {
+        let state = one.state.as_deref().unwrap_or_default();
+        let reason = one.reason.as_ref();
+        let end = reason.map(|Reason { code, subcode }| format!(" {code}/{subcode}"));
+        let what = format!("{state}{}", end.unwrap_or_default());
+        writeln!(out, "  {:<8} {what:<20}  ->  {}", one.change_type, answered(one.status))?;
+    }
+    let text = |name: &str| deletion[name].as_str().unwrap_or_default().to_owned();
+    writeln!(
+        out,
+        "\nGetDeletion says: {}, {} ({})",
+        text("state"),
+        text("endVerdict").replace('_', " "),
+        text("endMeaning")
+    )?;
     writeln!(out, "\nOur leg of the call has ended. No recording was erased.")
+}
+
+fn answered(status: Option<u16>) -> String {
+    status.map_or_else(|| "no answer".to_owned(), |status| status.to_string())
 }
 
 /// Prints commands to try, each with what it shows.
 pub(super) fn lines_to_paste(
-    gateway: SocketAddr,
-    admin: SocketAddr,
-    simulator: &str,
-    key: &Secret<String>,
-    calls: &[DemoCall],
+    stage: &Stage,
+    deletion: &Value,
+    calls: &[(String, DemoCall)],
 ) -> io::Result<()> {
-    let base = format!("http://{gateway}/verba/api?action=DeleteCall&apiKey={}", key.expose());
-    let mut next = calls.iter().skip(1);
+    let Stage { gateway, admin, simulator, key, .. } = stage;
+    let base = format!("http://{gateway}{}", stage.query("DeleteCall"));
+    let mut next = calls.iter();
     let mut call = || next.next().unwrap_or(&calls[0]);
     let lines = [
-        ("by callID: code 0", format!("&callID={}", call().call_id)),
-        ("by platformCallID: code 0", format!("&platformCallID={}", call().platform_call_id)),
-        ("by nativeID: code 0", format!("&nativeID={}", call().native_id)),
-        ("by meetingID: code 0", format!("&meetingID={}", call().meeting_id)),
+        ("by callID: code 0", format!("&callID={}", call().0)),
+        ("by platformCallID: code 0", format!("&platformCallID={}", call().1.chain_id)),
+        ("by nativeID: code 0", format!("&nativeID={}", call().1.graph_id)),
+        ("by meetingID: code 0", format!("&meetingID={}", call().1.thread_id)),
         (
             "by extension, its ongoing call or else the last one: code 0",
-            format!("&extension={}&status=ongoing,last", call().extension),
+            format!("&extension={}&status=ongoing,last", call().1.extension),
         ),
         (
             "XML with the detail: the outcome is sent",
-            format!("&extension={}&status=ongoing&detail=1", call().extension),
+            format!("&extension={}&status=ongoing&detail=1", call().1.extension),
         ),
         (
             "JSON: code 0, outcome sent",
-            format!("&extension={}&status=ongoing&responseType=JSON", call().extension),
+            format!("&extension={}&status=ongoing&responseType=JSON", call().1.extension),
         ),
         (
             "HTML: a page for people",
-            format!("&extension={}&status=ongoing&responseType=HTML", call().extension),
+            format!("&extension={}&status=ongoing&responseType=HTML", call().1.extension),
         ),
-        ("TEXT: OK", format!("&extension={}&status=ongoing&responseType=TEXT", call().extension)),
+        ("TEXT: OK", format!("&extension={}&status=ongoing&responseType=TEXT", call().1.extension)),
         (
             "an ambiguous extension: code 2 with its two calls, and nothing is sent",
             "&extension=8899&status=ongoing&detail=1".to_owned(),
         ),
         (
             "a dry run: code 0 with the outcome would_send, and nothing is sent",
-            format!("&callID={}&dryRun=1&detail=1", calls[11].call_id),
+            format!("&callID={}&dryRun=1&detail=1", calls[10].0),
         ),
     ];
     let mut out = io::stdout().lock();
@@ -74,18 +111,30 @@ pub(super) fn lines_to_paste(
     for (what, selector) in lines {
         writeln!(out, "\n  # {what}\n  curl -s '{base}{selector}'")?;
     }
+    for (what, action, id) in [
+        ("what is known of the first call, and why it ended", "GetCallInformation", "callID"),
+        ("where its deletion stands: confirmed, ended_by_us", "GetDeletion", "deletionID"),
+    ] {
+        let value = deletion[id].as_str().unwrap_or_default();
+        let url = format!("http://{gateway}{}&{id}={value}&detail=1", stage.query(action));
+        writeln!(out, "\n  # {what}\n  curl -s '{url}'")?;
+    }
     writeln!(
         out,
         "\n  # by POST, which keeps the key out of logs: code 0\n  \
          curl -s -d 'action=DeleteCall&apiKey={}&callID={}' http://{gateway}/verba/api",
         key.expose(),
-        calls[10].call_id
+        calls[9].0
     )?;
     writeln!(
         out,
-        "\n  # what Graph received: a login, and one DELETE for each code 0 with its 204"
+        "\n  # what Graph received: keys and a login were fetched, and one DELETE came for each call, with its 204"
     )?;
-    writeln!(out, "  curl -s {simulator}/sim/requests")?;
+    writeln!(out, "  curl -s http://{simulator}/sim/requests")?;
+    writeln!(
+        out,
+        "\n  # what Graph told callgate of its calls\n  curl -s http://{simulator}/sim/notifications"
+    )?;
     writeln!(out, "\n  # is it ready?\n  curl -s http://{admin}/readyz")?;
     writeln!(out, "\nServing until Ctrl-C.")?;
     out.flush()

@@ -21,6 +21,7 @@ pub(crate) enum Name {
     MeetingId,
     Extension,
     Status,
+    DeletionId,
     Scope,
     DryRun,
     Detail,
@@ -28,7 +29,7 @@ pub(crate) enum Name {
 }
 
 /// Every spelling, without case; the first of a parameter is the documented one.
-const SPELLINGS: [(&str, Name); 16] = [
+const SPELLINGS: [(&str, Name); 17] = [
     ("action", Name::Action),
     ("apiKey", Name::ApiKey),
     ("token", Name::Token),
@@ -42,6 +43,7 @@ const SPELLINGS: [(&str, Name); 16] = [
     ("meetingID", Name::MeetingId),
     ("extension", Name::Extension),
     ("status", Name::Status),
+    ("deletionID", Name::DeletionId),
     ("scope", Name::Scope),
     ("dryRun", Name::DryRun),
     ("detail", Name::Detail),

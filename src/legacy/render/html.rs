@@ -4,12 +4,12 @@
 //! style and nothing that a browser would load.
 
 use super::markup::Markup;
-use super::{Answer, End, candidate_facts};
+use super::{Answer, End, Sheet, candidate_facts};
 use crate::model::plan::Candidate;
 
 pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
     let heading = match answer.end {
-        End::Done { .. } => "OK",
+        End::Done { .. } | End::Found(_) => "OK",
         End::Failed { .. } => "Error",
     };
     let mut html = Markup::html();
@@ -26,9 +26,12 @@ pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
             html.element("table", &[], |html| {
                 row(html, "Code", &answer.code.to_string());
                 row(html, "Action", answer.echo);
-                if answer.detail {
-                    for (name, value) in answer.facts() {
-                        row(html, name, &value);
+                for (name, value) in answer.facts() {
+                    row(html, name, &value);
+                }
+                if let End::Found(Sheet { record: Some(record), .. }) = &answer.end {
+                    for (name, value) in &record.fields {
+                        row(html, name, value);
                     }
                 }
             });

@@ -1,11 +1,17 @@
 //! The answer as JSON, which always carries the detail.
 
-use serde::Serialize;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 
-use super::{Answer, End};
+use super::found::Record;
+use super::{Answer, End, Sheet, member};
 use crate::model::plan::{Candidate, Operation};
 
 pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
+    if let End::Found(sheet) = &answer.end {
+        let found = FoundDocument { code: answer.code, kind: answer.echo, sheet: Members(sheet) };
+        return serde_json::to_vec(&found).expect(SERIALIZABLE);
+    }
     let mut document = Document {
         code: answer.code,
         kind: answer.echo,
@@ -29,9 +35,12 @@ pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
             document.error_message = Some(message);
             document.candidates = candidates.iter().map(Match::new).collect();
         }
+        End::Found(_) => {}
     }
-    serde_json::to_vec(&document).expect("text, numbers and maps with text keys are JSON")
+    serde_json::to_vec(&document).expect(SERIALIZABLE)
 }
+
+const SERIALIZABLE: &str = "text, numbers and maps with text keys are JSON";
 
 /// The members in the order they are written.
 #[derive(Serialize)]
@@ -55,6 +64,47 @@ struct Document<'a> {
     operation: Option<&'static str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
+}
+
+/// The answer to a look-up: code and action, then what was found.
+#[derive(Serialize)]
+struct FoundDocument<'a> {
+    code: i32,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(flatten)]
+    sheet: Members<'a>,
+}
+
+/// What was found, under the names of its facts.
+struct Members<'a>(&'a Sheet<'a>);
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(sheet) = self;
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in sheet.plain.iter().chain(&sheet.detail) {
+            map.serialize_entry(&member(name), value)?;
+        }
+        if let Some(record) = &sheet.record {
+            map.serialize_entry("verbacdr", &Verbacdr(record))?;
+        }
+        if !sheet.notes.is_empty() {
+            map.serialize_entry("notes", sheet.notes)?;
+        }
+        map.end()
+    }
+}
+
+/// `verbacdr`, its attribute first.
+struct Verbacdr<'a>(&'a Record);
+
+impl Serialize for Verbacdr<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(record) = self;
+        let fields = record.fields.iter().map(|(name, value)| (*name, value.as_str()));
+        serializer.collect_map(std::iter::once(("state", record.state)).chain(fields))
+    }
 }
 
 /// One of several calls that match.

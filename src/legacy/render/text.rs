@@ -2,13 +2,14 @@
 //!
 //! Whatever is in it, it stays one line: a caller splits the output of many requests at line ends.
 
-use super::{Answer, End, candidate_facts};
+use super::{Answer, End, Sheet, candidate_facts, member};
 
 pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
     let details = if answer.detail { details(answer) } else { String::new() };
     let line = match &answer.end {
+        End::Found(sheet) if !answer.detail => format!("OK:{}", sheet.value),
         End::Done { .. } if details.is_empty() => "OK".to_owned(),
-        End::Done { .. } => format!("OK:{details}"),
+        End::Done { .. } | End::Found(_) => format!("OK:{details}"),
         End::Failed { message, .. } if details.is_empty() => {
             format!("ERROR:{}:{message}", answer.code)
         }
@@ -23,8 +24,10 @@ pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
 fn details(answer: &Answer<'_>) -> String {
     let mut parts: Vec<String> = Vec::new();
     for (name, value) in answer.facts() {
-        let (first, rest) = name.split_at(1);
-        parts.push(format!("{}{rest}={value}", first.to_ascii_lowercase()));
+        parts.push(format!("{}={value}", member(name)));
+    }
+    if let End::Found(Sheet { record: Some(record), .. }) = &answer.end {
+        parts.extend(record.fields.iter().map(|(name, value)| format!("{name}={value}")));
     }
     if let End::Failed { candidates, .. } = &answer.end {
         for candidate in *candidates {

@@ -1,21 +1,29 @@
 //! The answer as XML, to the byte as old parsers know it.
 //!
-//! No namespace, no attribute beyond `code` and `type` in the plain answer, and `Response` is never
-//! the root: public clients find it below the root. Every document validates against
+//! No namespace, no attribute beyond `code` and `type` but the `callID` of a `GetCallID`, and
+//! `Response` is never the root: public clients find it below the root. Every document validates against
 //! `docs/verba-api.xsd`.
 
+use super::found::Record;
 use super::markup::Markup;
-use super::{Answer, End, REASON, candidate_facts};
+use super::{Answer, End, REASON, Sheet, candidate_facts};
 use crate::model::plan::Candidate;
 
 pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
     let code = answer.code.to_string();
-    let attributes = [("code", code.as_str()), ("type", answer.echo)];
-    let facts = if answer.detail { answer.facts() } else { Vec::new() };
+    let mut attributes = vec![("code", code.as_str()), ("type", answer.echo)];
+    let facts = answer.facts();
     let mut xml = Markup::xml();
     xml.element("VerbaApi", &[], |xml| {
         match &answer.end {
             End::Done { .. } => xml.empty("Response", &attributes),
+            End::Found(Sheet { record: Some(record), .. }) => {
+                xml.element("Response", &attributes, |xml| verbacdr(xml, record));
+            }
+            End::Found(sheet) => {
+                attributes.extend(sheet.attribute.as_ref().map(|id| ("callID", id.as_str())));
+                xml.empty("Response", &attributes);
+            }
             End::Failed { message, candidates: found, .. } => {
                 xml.element("Response", &attributes, |xml| {
                     xml.text("ErrorMessage", &[], message);
@@ -28,11 +36,21 @@ pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
                 });
             }
         }
-        for (name, value) in facts.iter().filter(|(name, _)| *name != REASON) {
+        // The reason of an error stands in it; that of a deletion is a fact like the others.
+        let is_inside = |name| name == REASON && matches!(answer.end, End::Failed { .. });
+        for (name, value) in facts.iter().filter(|(name, _)| !is_inside(*name)) {
             xml.text(name, &[], value);
         }
     });
     xml.finish()
+}
+
+fn verbacdr(xml: &mut Markup, record: &Record) {
+    xml.element("verbacdr", &[("state", record.state)], |xml| {
+        for (name, value) in &record.fields {
+            xml.text(name, &[], value);
+        }
+    });
 }
 
 fn candidates(xml: &mut Markup, found: &[Candidate]) {

@@ -144,7 +144,8 @@ impl Sqlite {
     }
 }
 
-fn generation(connection: &Connection) -> Result<i64, StoreError> {
+/// The generation of keys, users and sessions.
+pub(super) fn generation(connection: &Connection) -> Result<i64, StoreError> {
     Ok(connection
         .prepare_cached("SELECT generation FROM access_generation")?
         .query_row((), |row| row.get(0))?)

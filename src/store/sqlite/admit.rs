@@ -6,7 +6,7 @@ use super::{Sqlite, audit, resolve};
 use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId};
 use crate::model::deletion::{REPEATED_BY_THE_CALLER, REPEATED_BY_THE_STACK};
-use crate::model::plan::{Decision, Earlier, Match, Matches, Operation, View, decide};
+use crate::model::plan::{Decision, Earlier, Match, Matches, Operation, Refusal, View, decide};
 use crate::model::selector::StatusWord;
 use crate::store::admission::{Admission, Ask, Decided, Leased, Selection, StepRef};
 use crate::store::error::StoreError;
@@ -21,6 +21,13 @@ impl Sqlite {
         ask: Ask,
         committed: impl FnOnce(&Admission) + Send + 'static,
     ) -> Result<Admission, StoreError> {
+        let (store, now) = (self.clone(), ask.now);
+        let committed = move |admission: &Admission| {
+            committed(admission);
+            if let Admission::Decided(decided) = admission {
+                store.look_at_candidates(decided.candidates.clone(), now);
+            }
+        };
         self.write_with(move |connection| admit(connection, &ask), committed).await
     }
 }
@@ -32,8 +39,13 @@ pub(super) fn admit(connection: &Connection, ask: &Ask) -> Result<Admission, Sto
     if generation != ask.generation {
         return Ok(Admission::AccessChanged);
     }
-    let decision = decide(&ask.question, &mut Transaction { connection, ask })?;
-    let mut decided = Decided { decision, recorded: None, claim: None, leased: None };
+    let mut view = Transaction { connection, ask, matched: Vec::new() };
+    let decision = decide(&ask.question, &mut view)?;
+    let is_ambiguous = matches!(decision, Decision::Refuse { refusal: Refusal::Ambiguous(_), .. });
+    // Of a dry run, nothing reaches Graph.
+    let asks = is_ambiguous && !ask.question.dry_run;
+    let candidates = if asks { view.matched } else { Vec::new() };
+    let mut decided = Decided { decision, recorded: None, claim: None, leased: None, candidates };
     if let Decision::Admit { call, operation } = &decided.decision {
         let deletion_id = DeletionId::sortable();
         decided.leased = record(connection, ask, call, *operation, deletion_id)?;
@@ -167,6 +179,8 @@ fn write_down(connection: &Connection, ask: &Ask, decided: &Decided) -> Result<(
 struct Transaction<'a> {
     connection: &'a Connection,
     ask: &'a Ask,
+    /// The calls that matched last.
+    matched: Vec<i64>,
 }
 
 impl Transaction<'_> {
@@ -205,7 +219,9 @@ impl View for Transaction<'_> {
     type Error = StoreError;
 
     fn matching(&mut self, word: Option<StatusWord>) -> Result<Matches, StoreError> {
-        resolve::matching(self.connection, &self.ask.selection, word)
+        let matches = resolve::matching(self.connection, &self.ask.selection, word)?;
+        self.matched = matches.calls.iter().map(|one| one.row).collect();
+        Ok(matches)
     }
 
     fn abandoned(&mut self) -> Result<Option<Earlier>, StoreError> {

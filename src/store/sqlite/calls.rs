@@ -2,18 +2,21 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
-use super::Sqlite;
 use super::deletions::time;
+use super::{Sqlite, reconcile};
 use crate::clock::Timestamp;
 use crate::id::{CallId, canonical_guid};
-use crate::model::call::CallState;
+use crate::model::call::{CallState, Direction};
+use crate::model::change::EndReason;
+use crate::model::merge;
 use crate::store::error::StoreError;
-use crate::store::records::{CallDetails, CallRow, Direction, ImportReport, ImportedCall};
+use crate::store::records::{CallDetails, CallRow, ImportReport, ImportedCall, ParticipantDetails};
 
 const ROW: &str = "SELECT c.call, c.call_id, c.graph_id, t.tenant_id, c.state, c.started_at, \
                    c.ended_at, d.deletion_id, c.direction, c.chain_id, c.thread_id, \
                    c.join_meeting_id, c.platform_call_id, c.native_id, c.meeting_id, c.subject, \
-                   c.first_seen_at, c.answered_at FROM calls AS c \
+                   c.first_seen_at, c.answered_at, c.app_id, c.last_seen_at, c.end_code, c.end_subcode, \
+                   c.end_message, c.end_reason, c.look_at, c.looked_at FROM calls AS c \
                    JOIN tenants AS t ON t.tenant = c.tenant \
                    LEFT JOIN deletions AS d ON d.deletion = c.deleted_by ";
 
@@ -31,7 +34,7 @@ impl Sqlite {
                 if new.insert(connection, call, now)? {
                     report.added += 1;
                 } else {
-                    merge(connection, call, now)?;
+                    merge_imported(connection, call, now)?;
                     report.merged += 1;
                 }
             }
@@ -114,6 +117,18 @@ impl Sqlite {
                     subject: row.get(15)?,
                     first_seen_at: Timestamp(row.get(16)?),
                     answered_at: time(row, 17)?,
+                    app_id: row.get(18)?,
+                    last_seen_at: Timestamp(row.get(19)?),
+                    end: EndReason {
+                        code: row.get(20)?,
+                        subcode: row.get(21)?,
+                        message: row.get(22)?,
+                        word: row.get(23)?,
+                    },
+                    ours: super::lookup::our_part(connection, row.get(0)?)?,
+                    look_at: time(row, 24)?,
+                    looked_at: time(row, 25)?,
+                    roster: roster(connection, row.get(0)?)?,
                 });
             }
             Ok(calls)
@@ -133,7 +148,8 @@ impl<'c> Inserts<'c> {
         let call = connection.prepare_cached(
             "INSERT INTO calls (tenant, call_id, graph_id, graph_key, platform_call_id, native_id, \
              meeting_id, direction, state, subject, first_seen_at, last_seen_at, started_at, \
-             ended_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13) \
+             ended_at, look_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13, ?14) \
              ON CONFLICT (tenant, graph_id) DO NOTHING",
         )?;
         let party = connection.prepare_cached(
@@ -172,7 +188,8 @@ impl<'c> Inserts<'c> {
             call.subject,
             now.0,
             call.started_at.map(|at| at.0),
-            ended_at
+            ended_at,
+            merge::first_look(call.state, call.ended_at, now).map(|at| at.0)
         ])?;
         if inserted == 0 {
             return Ok(false);
@@ -203,8 +220,12 @@ impl<'c> Inserts<'c> {
 }
 
 /// Merges into a call that is known: what is new is added, identifiers that the import names win,
-/// and the state only moves forward.
-fn merge(connection: &Connection, call: &ImportedCall, now: Timestamp) -> Result<(), StoreError> {
+/// and the state only moves forward. So does a beginning that was only guessed by the first news.
+fn merge_imported(
+    connection: &Connection,
+    call: &ImportedCall,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let (row, state, ended_at): (i64, String, Option<i64>) = connection
         .prepare_cached(
             "SELECT call, state, ended_at FROM calls WHERE tenant = ?1 AND graph_id = ?2",
@@ -213,14 +234,21 @@ fn merge(connection: &Connection, call: &ImportedCall, now: Timestamp) -> Result
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
     let known: CallState = state.parse().map_err(StoreError::unexpected)?;
+    let had_ended = ended_at.is_some();
     let ended_at = ended_at.map(Timestamp).or(call.ended_at);
+    let state = known.max(call.state);
+    let look_at = merge::first_look(state, ended_at, now);
     connection
         .prepare_cached(
             "UPDATE calls SET call_id = coalesce(?2, call_id), \
              platform_call_id = coalesce(?3, platform_call_id), \
              native_id = coalesce(?4, native_id), meeting_id = coalesce(?5, meeting_id), \
              direction = coalesce(direction, ?6), state = ?7, subject = coalesce(subject, ?8), \
-             last_seen_at = ?9, started_at = coalesce(started_at, ?10), ended_at = ?11 \
+             last_seen_at = ?9, started_at = CASE WHEN started_at <> first_seen_at \
+             THEN started_at ELSE coalesce(?10, started_at) END, ended_at = ?11, \
+             answered_at = min(answered_at, coalesce(?11, answered_at)), \
+             look_at = CASE WHEN ?12 IS NOT NULL THEN min(coalesce(look_at, ?12), ?12) \
+             WHEN ended_at IS NOT NULL THEN look_at END \
              WHERE call = ?1",
         )?
         .execute(params![
@@ -230,12 +258,18 @@ fn merge(connection: &Connection, call: &ImportedCall, now: Timestamp) -> Result
             call.native_id,
             call.meeting_id,
             call.direction.map(Direction::as_str),
-            known.max(call.state).as_str(),
+            state.as_str(),
             call.subject,
             now.0,
             call.started_at.map(|at| at.0),
-            ended_at.map(|at| at.0)
+            ended_at.map(|at| at.0),
+            look_at.map(|at| at.0)
         ])?;
+    if let (false, Some(ended_at)) = (had_ended, ended_at) {
+        // It may have ended long ago, and before our attempt.
+        reconcile::exclude_later_deletions(connection, row, ended_at)?;
+        reconcile::confirm_deletions(connection, row, now)?;
+    }
     add_parties(connection, row, call, ended_at)
 }
 
@@ -285,11 +319,33 @@ fn read_row(connection: &Connection, row: &Row<'_>) -> Result<CallRow, StoreErro
     let mut parties = statement.query([call])?;
     while let Some(party) = parties.next()? {
         let role: String = party.get(0)?;
-        if role == "source" {
-            found.source = party.get(1)?;
-        } else {
+        if role != "source" {
             found.targets.push(party.get(1)?);
+        } else if found.source.is_none() {
+            // A later one is another spelling of who was told of first.
+            found.source = party.get(1)?;
         }
     }
     Ok(found)
+}
+
+fn roster(connection: &Connection, call: i64) -> Result<Vec<ParticipantDetails>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT participant_id, raw, user_id, display_name, joined_at, left_at, sequence \
+         FROM roster WHERE call = ?1 ORDER BY joined_at IS NULL, joined_at, participant_id",
+    )?;
+    let mut rows = statement.query([call])?;
+    let mut roster = Vec::new();
+    while let Some(row) = rows.next()? {
+        roster.push(ParticipantDetails {
+            participant_id: row.get(0)?,
+            raw: row.get(1)?,
+            user_id: row.get(2)?,
+            display_name: row.get(3)?,
+            joined_at: time(row, 4)?,
+            left_at: time(row, 5)?,
+            sequence: row.get(6)?,
+        });
+    }
+    Ok(roster)
 }

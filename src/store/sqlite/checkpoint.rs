@@ -18,7 +18,7 @@ use super::{open_writer, unavailable};
 use crate::store::error::OpenError;
 
 /// How often it looks. A look at a log that has not grown costs microseconds.
-const INTERVAL: Duration = Duration::from_millis(200);
+const INTERVAL: Duration = Duration::from_millis(50);
 /// A log longer than this is moved by the writer, and a file longer than this is cut when the log
 /// starts over.
 pub(super) const LOG_LIMIT: i64 = 64 << 20;

@@ -1,8 +1,8 @@
-//! Deletions as people look at them.
+//! Deletions as people and their own clients look at them.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::Sqlite;
+use super::{Sqlite, lookup};
 use crate::clock::Timestamp;
 use crate::id::DeletionId;
 use crate::model::deletion::DeletionState;
@@ -11,7 +11,7 @@ use crate::store::records::{AttemptDetails, DeletionDetails, DeletionRow, StepDe
 
 const ROW: &str = "SELECT d.deletion, d.deletion_id, d.state, c.call_id, c.graph_id, t.tenant_id, \
                    k.key_id, d.kind, d.created_at, d.settled_at, d.deadline_at, d.failure, d.peer, \
-                   d.reason, d.scope, d.abandoned_at FROM deletions AS d \
+                   d.reason, d.scope, d.abandoned_at, d.confirmed_at, d.call FROM deletions AS d \
                    JOIN tenants AS t ON t.tenant = d.tenant LEFT JOIN calls AS c ON c.call = d.call \
                    LEFT JOIN keys AS k ON k.key = d.key ";
 
@@ -43,14 +43,25 @@ impl Sqlite {
         id: DeletionId,
     ) -> Result<Option<DeletionDetails>, StoreError> {
         self.read(move |connection| {
-            connection
-                .prepare_cached(&format!("{ROW} WHERE d.deletion_id = ?1"))?
-                .query_row([id.to_string()], |row| Ok(read_details(connection, row)))
-                .optional()?
-                .transpose()
+            // One transaction, so that deletion, attempts and call are those of one moment.
+            let transaction = connection.unchecked_transaction()?;
+            details(&transaction, id, None)
         })
         .await
     }
+}
+
+/// A deletion with its steps and attempts; with a key, only when it was recorded for that.
+pub(super) fn details(
+    connection: &Connection,
+    id: DeletionId,
+    key_row: Option<i64>,
+) -> Result<Option<DeletionDetails>, StoreError> {
+    connection
+        .prepare_cached(&format!("{ROW} WHERE d.deletion_id = ?1 AND (?2 IS NULL OR d.key = ?2)"))?
+        .query_row(params![id.to_string(), key_row], |row| Ok(read_details(connection, row)))
+        .optional()?
+        .transpose()
 }
 
 fn read_row(row: &Row<'_>) -> Result<DeletionRow, StoreError> {
@@ -67,6 +78,7 @@ fn read_row(row: &Row<'_>) -> Result<DeletionRow, StoreError> {
         kind: row.get(7)?,
         created_at: Timestamp(row.get(8)?),
         settled_at: time(row, 9)?,
+        confirmed_at: time(row, 16)?,
         deadline_at: Timestamp(row.get(10)?),
         failure: row.get(11)?,
     })
@@ -91,8 +103,10 @@ fn read_details(connection: &Connection, row: &Row<'_>) -> Result<DeletionDetail
             attempts: attempts(connection, deletion.row, position)?,
         });
     }
+    let call: Option<i64> = row.get(17)?;
     Ok(DeletionDetails {
         row: deletion,
+        end: call.map(|call| lookup::end(connection, call)).transpose()?.flatten(),
         peer: row.get(12)?,
         reason: row.get(13)?,
         scope: row.get(14)?,

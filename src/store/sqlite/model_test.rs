@@ -3,9 +3,8 @@
 
 mod registry;
 
-use self::registry::{
-    Dice, Known, PREFIXES, Recorded, Registry, database, imported, nothing, selector,
-};
+pub(super) use self::registry::Dice;
+use self::registry::{Known, PREFIXES, Recorded, Registry, database, imported, nothing, selector};
 use super::{admit, calls};
 use crate::clock::Timestamp;
 use crate::model::deletion::{DeletionState, REPEATED_BY_THE_CALLER, REPEATED_BY_THE_STACK};
@@ -111,7 +110,8 @@ struct Naive<'a> {
 }
 
 impl Naive<'_> {
-    fn matches(&self, known: &Known) -> bool {
+    /// With `now`, those of the roster count who have not left.
+    fn matches(&self, known: &Known, now: bool) -> bool {
         let Selection { selector, tenant_row, match_roster, .. } = &self.ask.selection;
         let is = |asked: &Option<String>, fields: &[Option<&String>]| {
             asked.as_ref().is_none_or(|asked| fields.contains(&Some(asked)))
@@ -124,7 +124,8 @@ impl Naive<'_> {
         });
         let by_number = selector.extension.as_ref().is_none_or(|asked| {
             let parties = known.parties.iter().map(|party| &party.normalised);
-            let roster = known.roster.iter().filter(|_| *match_roster);
+            let roster = known.roster.iter().filter(|one| *match_roster && !(now && one.left));
+            let roster = roster.flat_map(|one| [&one.number, &one.user]).flatten();
             parties.chain(roster).any(|number| self.equal(&asked.normalised, number))
         });
         known.tenant == *tenant_row
@@ -181,8 +182,9 @@ impl View for Naive<'_> {
     type Error = std::convert::Infallible;
 
     fn matching(&mut self, word: Option<StatusWord>) -> Result<Matches, Self::Error> {
+        let now = word == Some(StatusWord::Ongoing);
         let mut found: Vec<_> =
-            self.registry.calls.iter().filter(|known| self.matches(known)).collect();
+            self.registry.calls.iter().filter(|known| self.matches(known, now)).collect();
         match word {
             None => {}
             Some(StatusWord::Ongoing) => {
@@ -239,7 +241,7 @@ impl View for Naive<'_> {
                     "meeting" => is(&[&known.meeting, &known.thread, &known.join_meeting]),
                     _ => {
                         known.parties.iter().any(|party| party.normalised == *value)
-                            || known.roster.contains(value)
+                            || known.roster.iter().any(|one| one.number.as_ref() == Some(value))
                     }
                 }
         }))

@@ -81,16 +81,18 @@ fn calls(selection: &Selection, among: Among) -> Statement {
     let mut conditions = Conditions::new(selection.tenant_row);
     identifiers(&mut conditions, selection);
     match among {
-        Among::All => number(&mut conditions, selection, &[""]),
+        Among::All => number(&mut conditions, places(selection), selection, &[""]),
         Among::Ongoing => {
-            number(&mut conditions, selection, &["AND ended_at IS NULL"]);
+            let places = places(selection).map(Place::still_there);
+            number(&mut conditions, places, selection, &["AND ended_at IS NULL"]);
             conditions.add("c.ended_at IS NULL AND c.deleted_by IS NULL");
         }
         Among::EndedAt(end) => {
             let end = conditions.bind(Value::Integer(end));
             // Two look-ups: an OR would lead through all calls of the number.
             let ended = format!("AND ended_at = {end}");
-            number(&mut conditions, selection, &[&ended, "AND ended_at IS NULL"]);
+            let also = [&ended, "AND ended_at IS NULL"];
+            number(&mut conditions, places(selection), selection, &also);
             conditions.add(&format!("{END} = {end}"));
         }
     }
@@ -103,7 +105,7 @@ fn latest_end(selection: &Selection) -> Statement {
     let mut conditions = Conditions::new(selection.tenant_row);
     identifiers(&mut conditions, selection);
     if conditions.has_identifiers() || selection.numbers.is_empty() {
-        number(&mut conditions, selection, &[""]);
+        number(&mut conditions, places(selection), selection, &[""]);
         return conditions.statement(&format!("SELECT max({END}) FROM calls AS c WHERE "), "");
     }
     // One step in the index for each spelling, however many calls the number has had, and then
@@ -113,14 +115,14 @@ fn latest_end(selection: &Selection) -> Statement {
         .iter()
         .flat_map(|number| {
             let number = conditions.bind(Value::Text(number.clone()));
-            tables(selection).iter().map(move |table| {
+            places(selection).map(move |Place { table, column, .. }| {
                 format!(
                     "SELECT * FROM (SELECT ended_at AS at FROM {table} WHERE tenant = ?1 AND \
-                     normalised = {number} AND ended_at IS NOT NULL \
+                     {column} = {number} AND ended_at IS NOT NULL \
                      ORDER BY ended_at DESC LIMIT 1) UNION ALL \
                      SELECT settled_at FROM {table} AS p CROSS JOIN calls AS c ON c.call = p.call \
                      CROSS JOIN deletions AS d ON d.deletion = c.deleted_by \
-                     WHERE p.tenant = ?1 AND normalised = {number} AND p.ended_at IS NULL"
+                     WHERE p.tenant = ?1 AND {column} = {number} AND p.ended_at IS NULL"
                 )
             })
         })
@@ -161,7 +163,12 @@ fn identifiers(conditions: &mut Conditions, selection: &Selection) {
 }
 
 /// The number is one of the call's; each of `also` is an alternative of what must hold besides.
-fn number(conditions: &mut Conditions, selection: &Selection, also: &[&str]) {
+fn number(
+    conditions: &mut Conditions,
+    places: impl Iterator<Item = Place>,
+    selection: &Selection,
+    also: &[&str],
+) {
     if selection.numbers.is_empty() {
         return;
     }
@@ -173,11 +180,10 @@ fn number(conditions: &mut Conditions, selection: &Selection, also: &[&str]) {
     let spellings = spellings.join(", ");
     // Beside an identifier, the few calls that it names are looked at, and not the many of a number.
     let narrows = conditions.has_identifiers();
-    let parts: Vec<_> = tables(selection)
-        .iter()
-        .flat_map(|table| also.iter().map(move |also| (table, also)))
-        .map(|(table, also)| {
-            let condition = format!("normalised IN ({spellings}) {also}");
+    let parts: Vec<_> = places
+        .flat_map(|place| also.iter().map(move |also| (place, also)))
+        .map(|(Place { table, column, also: always }, also)| {
+            let condition = format!("{column} IN ({spellings}) {also}{always}");
             if narrows {
                 format!("EXISTS (SELECT 1 FROM {table} WHERE call = c.call AND +{condition})")
             } else {
@@ -192,9 +198,32 @@ fn number(conditions: &mut Conditions, selection: &Selection, also: &[&str]) {
     });
 }
 
-/// Where numbers are looked up.
-fn tables(selection: &Selection) -> &'static [&'static str] {
-    if selection.match_roster { &["parties", "roster"] } else { &["parties"] }
+/// Where numbers are looked up: a table, the column of it, each with an index of its own.
+#[derive(Clone, Copy)]
+struct Place {
+    table: &'static str,
+    column: &'static str,
+    /// What must hold of the row besides.
+    also: &'static str,
+}
+
+impl Place {
+    const PARTIES: Self = Self { table: "parties", column: "normalised", also: "" };
+    const ROSTER: [Self; 2] = [
+        Self { table: "roster", column: "normalised", also: "" },
+        Self { table: "roster", column: "user_id", also: "" },
+    ];
+
+    /// Without those who have left.
+    fn still_there(self) -> Self {
+        let also = if self.table == "roster" { " AND left_at IS NULL" } else { "" };
+        Self { also, ..self }
+    }
+}
+
+fn places(selection: &Selection) -> impl Iterator<Item = Place> {
+    let roster = Place::ROSTER.into_iter().filter(|_| selection.match_roster);
+    std::iter::once(Place::PARTIES).chain(roster)
 }
 
 /// The first number or address of the call that is not the one that was asked for, masked.
@@ -333,7 +362,8 @@ mod tests {
                         || step.contains("(tenant=?)");
                     assert!(!walks, "{step}\n{}\n{steps:#?}", statement.sql);
                     // Nor through all that a number has ever had, when the end says which.
-                    let is_bounded = !step.contains("by_number") || step.contains("ended_at");
+                    let by_number = step.contains("by_number") || step.contains("by_user");
+                    let is_bounded = !by_number || step.contains("ended_at");
                     assert!(!by_end || is_bounded, "{step}\n{}\n{steps:#?}", statement.sql);
                 }
             }

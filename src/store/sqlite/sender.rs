@@ -1,13 +1,15 @@
-//! What the sender does to the journal: lease, settle, withdraw, start over.
+//! What the sender asks of the journal: what is due, with a lease; and withdrawal and a new start.
+//! How an attempt ends is in `settle`.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::settle::end;
 use super::{Sqlite, admit};
 use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId, GraphCallId, ProcessId, TenantId};
 use crate::model::deletion::{DeletionState, REPEATED_BY_THE_STACK};
 use crate::model::plan::Operation;
-use crate::store::admission::{AttemptEnd, Claim, Lease, Leased, Next, Settled, StepRef};
+use crate::store::admission::{Claim, Lease, Leased, Settled, StepRef};
 use crate::store::error::StoreError;
 use crate::store::{Due, Standing};
 
@@ -40,47 +42,6 @@ impl Sqlite {
     ) -> Result<bool, StoreError> {
         // On the writer's connection, behind every settlement that was queued before.
         self.write(move |connection| effect_possible(connection, step, attempt)).await
-    }
-
-    /// See [`crate::store::Store::settle`].
-    pub(crate) async fn settle(
-        &self,
-        leased: Leased,
-        end: AttemptEnd,
-    ) -> Result<Option<Settled>, StoreError> {
-        self.write(move |connection| settle(connection, &leased, &end)).await
-    }
-
-    /// See [`crate::store::Store::give_back`].
-    pub(crate) async fn give_back(&self, leased: Leased, now: Timestamp) -> Result<(), StoreError> {
-        self.write(move |connection| {
-            connection
-                .prepare_cached(
-                    "UPDATE attempts SET answered_at = ?4, effect_possible = 0, \
-                     error = 'not sent: its lease was given back' \
-                     WHERE deletion = ?1 AND position = ?2 AND number = ?3",
-                )?
-                .execute(params![
-                    leased.step.deletion,
-                    leased.step.position,
-                    leased.attempt,
-                    now.0
-                ])?;
-            connection
-                .prepare_cached(
-                    "UPDATE steps SET lease_owner = NULL, lease_until = NULL, \
-                     next_attempt_at = ?4 WHERE deletion = ?1 AND position = ?2 AND fence = ?3 \
-                     AND state = 'open'",
-                )?
-                .execute(params![
-                    leased.step.deletion,
-                    leased.step.position,
-                    leased.fence,
-                    now.0
-                ])?;
-            Ok(())
-        })
-        .await
     }
 
     /// See [`crate::store::Store::withdraw`].
@@ -272,106 +233,6 @@ fn read_leased(
             .ok_or_else(|| StoreError::unexpected(format!("operation {operation}")))?,
         earlier_effect_possible,
         deadline: Timestamp(row.get(3)?),
-    })
-}
-
-fn settle(
-    connection: &Connection,
-    leased: &Leased,
-    attempt_end: &AttemptEnd,
-) -> Result<Option<Settled>, StoreError> {
-    let step = leased.step;
-    connection
-        .prepare_cached(
-            "UPDATE attempts SET answered_at = ?4, status = ?5, error = ?6, request_id = ?7, \
-             client_request_id = ?8, answer_date = ?9, diagnostic = ?10, effect_possible = ?11 \
-             WHERE deletion = ?1 AND position = ?2 AND number = ?3",
-        )?
-        .execute(params![
-            step.deletion,
-            step.position,
-            leased.attempt,
-            attempt_end.answered_at.0,
-            attempt_end.status,
-            attempt_end.error,
-            attempt_end.request_id,
-            attempt_end.client_request_id,
-            attempt_end.date,
-            attempt_end.diagnostic,
-            attempt_end.effect_possible
-        ])?;
-    let current: bool = connection
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM steps WHERE deletion = ?1 AND position = ?2 \
-             AND fence = ?3 AND state = 'open')",
-        )?
-        .query_row(params![step.deletion, step.position, leased.fence], |row| row.get(0))?;
-    if !current {
-        return Ok(None);
-    }
-    match &attempt_end.next {
-        Next::At(at) => {
-            connection
-                .prepare_cached(
-                    // Looked at again at its deadline at the latest, to be ended then.
-                    "UPDATE steps SET lease_owner = NULL, lease_until = NULL, \
-                     next_attempt_at = min(?3, deadline_at) WHERE deletion = ?1 AND position = ?2",
-                )?
-                .execute(params![step.deletion, step.position, at.0])?;
-            Ok(None)
-        }
-        Next::Over { state, failure, call_is_gone } => {
-            let now = attempt_end.answered_at;
-            let settled = end(connection, step, *state, failure.as_deref(), now)?;
-            if *call_is_gone {
-                connection
-                    .prepare_cached(
-                        "UPDATE calls SET state = 'terminated', ended_at = ?2 WHERE call = \
-                         (SELECT call FROM deletions WHERE deletion = ?1) AND ended_at IS NULL",
-                    )?
-                    .execute(params![step.deletion, now.0])?;
-            }
-            Ok(Some(settled))
-        }
-    }
-}
-
-/// Ends a step and, as it has only this one, its deletion; a deletion that Graph has taken is noted
-/// at its call.
-fn end(
-    connection: &Connection,
-    step: StepRef,
-    state: DeletionState,
-    failure: Option<&str>,
-    now: Timestamp,
-) -> Result<Settled, StoreError> {
-    let step_state = match state {
-        DeletionState::Held | DeletionState::Cancelled => "cancelled",
-        other => other.as_str(),
-    };
-    connection
-        .prepare_cached(
-            "UPDATE steps SET state = ?3, next_attempt_at = NULL, lease_owner = NULL, \
-             lease_until = NULL WHERE deletion = ?1 AND position = ?2",
-        )?
-        .execute(params![step.deletion, step.position, step_state])?;
-    let (deletion_id, call): (String, Option<i64>) = connection
-        .prepare_cached(
-            "UPDATE deletions SET state = ?2, failure = ?3, settled_at = ?4 WHERE deletion = ?1 \
-             RETURNING deletion_id, call",
-        )?
-        .query_row(params![step.deletion, state.as_str(), failure, now.0], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-    if state.is_taken() {
-        connection
-            .prepare_cached("UPDATE calls SET deleted_by = ?2 WHERE call = ?1")?
-            .execute(params![call, step.deletion])?;
-    }
-    Ok(Settled {
-        deletion_id: deletion_id.parse().map_err(StoreError::unexpected)?,
-        state,
-        failure: failure.map(str::to_owned),
     })
 }
 

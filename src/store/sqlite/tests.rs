@@ -9,6 +9,7 @@ use super::*;
 use crate::id::TenantId;
 use crate::store::Store;
 use crate::store::fixture::{Fixture, NOW, TENANT, database, open};
+use crate::store::reconcile::Asking;
 
 fn sqlite(store: &Store) -> &Sqlite {
     let Store::Sqlite(sqlite) = store;
@@ -207,6 +208,8 @@ async fn looking_for_what_is_due_writes_nothing_when_nothing_is() {
     let before = (fs::metadata(&log).unwrap().len(), change_counter(&there));
     for _ in 0..10 {
         there.store.lease_due(NOW, there.lease(NOW), 256, Vec::new()).await.unwrap();
+        let app = Asking { tenant: TenantId::new(TENANT), client_id: "app".to_owned() };
+        there.store.calls_to_look_at(app, NOW, 256, Vec::new()).await.unwrap();
     }
     assert_eq!((fs::metadata(&log).unwrap().len(), change_counter(&there)), before);
     there.store.tenant(TenantId::new("new"), NOW).await.unwrap();

@@ -1,34 +1,42 @@
 //! The one thread that writes, and commits together what is queued together.
 //!
+//! What somebody waits for goes before news, and a batch ends after a while: however many news come,
+//! a deletion waits for the batch that has begun, and that is one long operation at most.
+//!
 //! Nobody is told of success before the commit is on disk (`synchronous=FULL`). An operation that
 //! fails is undone alone: the batch is then run once more, each operation in a savepoint of its own.
 //! Savepoints from the start would copy every page that each operation touches. When SQLite undoes
 //! the whole batch even so, everybody in it fails and the writer reopens its connection; not when
 //! another process merely held the database for too long.
 
+mod queue;
 #[cfg(test)]
 mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use self::queue::{Queue, Rank};
 use super::checkpoint::LogIsLong;
 use super::open_writer;
 use crate::store::error::StoreError;
 
-/// Operations that wait for the writer at most; past it the store answers [`StoreError::Busy`].
-const QUEUE: usize = 4096;
 /// Operations that are committed together at most.
 const BATCH: usize = 256;
+/// No further operation is begun in a batch after this time.
+const BATCH_TIME: Duration = Duration::from_millis(20);
 
 /// The handle to the writer thread. Dropping the last one stops it after what is queued.
 #[derive(Debug)]
 pub(super) struct Writer {
-    queue: Option<mpsc::Sender<Box<dyn Work>>>,
+    queue: Arc<Queue<Box<dyn Work>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -39,11 +47,12 @@ impl Writer {
         path: PathBuf,
         log_is_long: LogIsLong,
     ) -> std::io::Result<Self> {
-        let (queue, work) = mpsc::channel(QUEUE);
+        let queue = Arc::new(Queue::new());
+        let taker = Taker(Arc::clone(&queue));
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || run(connection, &path, work, &log_is_long))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+            .spawn(move || run(connection, &path, &taker, &log_is_long))?;
+        Ok(Self { queue, thread: Some(thread) })
     }
 
     /// Queues an operation, which may be run twice. It is skipped, with nothing written, when the
@@ -66,7 +75,26 @@ impl Writer {
     {
         let (reply, receiver) = oneshot::channel();
         let job = Job { run, result: None, reply, committed };
-        self.enqueue(Box::new(job))?;
+        self.queue.push(Rank::Urgent, Box::new(job))?;
+        Ok(receiver)
+    }
+
+    /// As [`Writer::submit`], for what comes after everything that somebody waits for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::submit`]; nothing was queued.
+    pub(super) fn submit_news<T, Run>(
+        &self,
+        run: Run,
+    ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>
+    where
+        T: Send + 'static,
+        Run: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (reply, receiver) = oneshot::channel();
+        let job = Job { run, result: None, reply, committed: |_: &T| () };
+        self.queue.push(Rank::News, Box::new(job))?;
         Ok(receiver)
     }
 
@@ -79,21 +107,13 @@ impl Writer {
     where
         Run: FnMut(&Connection) -> Result<(), StoreError> + Send + 'static,
     {
-        self.enqueue(Box::new(Detached { run, result: Ok(()) }))
-    }
-
-    fn enqueue(&self, work: Box<dyn Work>) -> Result<(), StoreError> {
-        let queue = self.queue.as_ref().ok_or(StoreError::Stopped)?;
-        queue.try_send(work).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => StoreError::Busy,
-            mpsc::error::TrySendError::Closed(_) => StoreError::Stopped,
-        })
+        self.queue.push(Rank::Urgent, Box::new(Detached { run, result: Ok(()) }))
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.queue = None;
+        self.queue.close();
         // A panic of the thread was printed when it happened; there is nobody to hand it to here.
         // The thread drops the last handle itself when an operation held it.
         if let Some(thread) = self.thread.take()
@@ -173,21 +193,21 @@ where
     }
 }
 
-fn run(
-    mut connection: Connection,
-    path: &std::path::Path,
-    mut queue: mpsc::Receiver<Box<dyn Work>>,
-    log_is_long: &LogIsLong,
-) {
+/// The thread's end of the queue. Nobody waits for a thread that is gone, however it went.
+struct Taker(Arc<Queue<Box<dyn Work>>>);
+
+impl Drop for Taker {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+fn run(mut connection: Connection, path: &std::path::Path, taker: &Taker, log_is_long: &LogIsLong) {
+    let queue = &*taker.0;
     let mut batch: Vec<Box<dyn Work>> = Vec::with_capacity(BATCH);
-    while let Some(first) = queue.blocking_recv() {
+    while let Some(first) = queue.first() {
         batch.push(first);
-        while batch.len() < BATCH
-            && let Ok(next) = queue.try_recv()
-        {
-            batch.push(next);
-        }
-        let committed = commit(&connection, &mut batch);
+        let committed = commit(&connection, queue, &mut batch);
         if let Err(error) = &committed {
             tracing::error!(batch = batch.len(), "the store could not commit: {error}");
             if !connection.is_autocommit() {
@@ -210,10 +230,18 @@ fn run(
     }
 }
 
-/// Runs all operations of the batch and commits them.
-fn commit(connection: &Connection, batch: &mut [Box<dyn Work>]) -> Result<(), StoreError> {
-    execute(connection, "BEGIN IMMEDIATE")?;
-    if batch.iter_mut().all(|work| run_one(work, connection)) {
+/// Runs the batch, to which is added what waits, and commits it.
+fn commit(
+    connection: &Connection,
+    queue: &Queue<Box<dyn Work>>,
+    batch: &mut Vec<Box<dyn Work>>,
+) -> Result<(), StoreError> {
+    if let Err(error) = execute(connection, "BEGIN IMMEDIATE") {
+        // Another process may be at it for long: these have waited for it as well.
+        batch.extend(queue.rest(BATCH - batch.len()));
+        return Err(error);
+    }
+    if run_batch(connection, queue, batch) {
         return execute(connection, "COMMIT");
     }
     if !connection.is_autocommit() {
@@ -231,6 +259,29 @@ fn commit(connection: &Connection, batch: &mut [Box<dyn Work>]) -> Result<(), St
         execute(connection, "RELEASE operation")?;
     }
     execute(connection, "COMMIT")
+}
+
+/// Runs what is in the batch and, while it is small and young, what waits; false when one failed,
+/// which is then the last in it.
+fn run_batch(
+    connection: &Connection,
+    queue: &Queue<Box<dyn Work>>,
+    batch: &mut Vec<Box<dyn Work>>,
+) -> bool {
+    let began = Instant::now();
+    while let Some(last) = batch.last_mut() {
+        if !run_one(last, connection) {
+            return false;
+        }
+        if batch.len() >= BATCH || began.elapsed() >= BATCH_TIME {
+            break;
+        }
+        match queue.next() {
+            Some(next) => batch.push(next),
+            None => break,
+        }
+    }
+    true
 }
 
 /// Runs one operation. A panic is a failure of this one; it must not end the thread.

@@ -40,14 +40,14 @@ fn a_new_database_is_made_without_a_backup_and_then_nothing_is_pending() {
     assert_eq!(made.out, "");
     assert_eq!(
         made.talk,
-        "callgate.db: made, with schema version 1; its pepper is in callgate.db.pepper, keep a \
+        "callgate.db: made, with schema version 2; its pepper is in callgate.db.pepper, keep a \
          copy of that apart\n"
     );
     let files = place.files();
     assert!(!files.iter().any(|name| name.contains("backup")), "{files:?}");
     for args in [&["migrate"][..], &["migrate", "--check"][..]] {
         let again = place.run(args).expect(0);
-        assert_eq!(again.talk, "callgate.db: schema version 1, nothing is pending\n");
+        assert_eq!(again.talk, "callgate.db: schema version 2, nothing is pending\n");
     }
 }
 
@@ -56,8 +56,8 @@ fn an_older_schema_is_refused_and_backed_up_before_it_is_changed() {
     let place = Place::ready();
     place.run(&["keys", "create", "--name", "phones"]).expect(0);
     // A history that no program can continue: what matters is what is there afterwards.
-    place.sqlite().execute("UPDATE refinery_schema_history SET version = 0", ()).unwrap();
-    let refused = "callgate: the schema is at version 0, this program needs 1: run `callgate \
+    place.sqlite().execute("UPDATE refinery_schema_history SET version = version - 2", ()).unwrap();
+    let refused = "callgate: the schema is at version 0, this program needs 2: run `callgate \
                    migrate`\n";
     place.run(&["keys", "list"]).expect_failure(78, refused);
     place.run(&["check"]).expect(78);
@@ -81,11 +81,11 @@ fn a_newer_schema_is_refused() {
         .sqlite()
         .execute_batch(
             "UPDATE schema_tolerance SET oldest_program = 9; \
-             UPDATE refinery_schema_history SET version = 9",
+             UPDATE refinery_schema_history SET version = 9 WHERE version = 2",
         )
         .unwrap();
     let talk = "callgate: the schema is at version 9 and needs a newer program than this one, \
-                which knows 1\n";
+                which knows 2\n";
     for args in [&["keys", "list"][..], &["migrate"][..], &["migrate", "--check"][..]] {
         place.run(args).expect_failure(78, talk);
     }
@@ -158,7 +158,7 @@ fn check_says_what_it_found_and_changes_nothing() {
     assert_eq!(
         found.out,
         "configuration: callgate.toml\n\
-         database: callgate.db, schema version 1\n\
+         database: callgate.db, schema version 2\n\
          pepper: callgate.db.pepper, the right one\n\
          keys: 1 not revoked\n"
     );
@@ -208,7 +208,7 @@ fn a_deletion_is_listed_and_shown_with_what_graph_said() {
     let listed = place.run(&["deletions", "list", "--json", "--state", "failed"]).expect(0).json();
     let expected = serde_json::json!([{
         "id": id, "state": "failed", "callID": "c1", "graphCallID": "g1",
-        "tenantID": "contoso.example", "keyID": null, "kind": "delete",
+        "tenantID": "72f988bf-86f1-41af-91ab-2d7cd011db47", "keyID": null, "kind": "delete",
         "createdAt": "2027-01-15T08:00:00.000Z", "deadlineAt": "2027-01-16T08:00:00.000Z",
         "settledAt": "2027-01-15T08:00:01.000Z", "failure": "refused",
     }]);

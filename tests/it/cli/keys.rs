@@ -36,7 +36,7 @@ fn what_a_key_was_given_is_listed() {
     let made = place.run(&args.split_whitespace().collect::<Vec<_>>()).expect(0).json();
     let keys = place.run(&["keys", "list", "--json"]).expect(0).json();
     let (phones, pbx) = (&keys[0], &keys[1]);
-    assert_eq!(phones["tenantID"], "contoso.example");
+    assert_eq!(phones["tenantID"], "72f988bf-86f1-41af-91ab-2d7cd011db47");
     assert_eq!(phones["expiresAt"], serde_json::Value::Null);
     assert_eq!(
         phones["rights"],

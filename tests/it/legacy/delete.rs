@@ -201,7 +201,7 @@ async fn an_ambiguous_selector_does_nothing_and_says_what_would_decide() {
     assert_eq!(answer.body.matches("<Candidate callID=").count(), 10);
     assert!(answer.body.contains("otherParty=\"***456\""), "{}", answer.body);
     assert!(!answer.body.contains("4930123456"), "{}", answer.body);
-    assert_eq!((gateway.recorded(), gateway.graph.requests().await.len()), (0, 0));
+    assert_eq!((gateway.recorded(), gateway.graph.deletes().await.len()), (0, 0));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::support::{Client, Gateway, Process, Site};
 #[tokio::test]
 async fn more_clients_than_files_leave_the_admin_listener_reachable() {
     let site = Site::with("graph.concurrency = 8").await;
-    let process = Process::start_with_files(&site, 160, &[]).await;
+    let process = Process::start_with_files(&site, 168, &[]).await;
     let mut connections = Vec::new();
     for _ in 0..150 {
         connections.push(TcpStream::connect(process.legacy).await.unwrap());
@@ -22,8 +22,11 @@ async fn more_clients_than_files_leave_the_admin_listener_reachable() {
     let health = process.admin("GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(health.starts_with("ready"), "{health}");
     let log = std::fs::read_to_string(&process.log).unwrap();
-    let warning = "listen.max_connections is 10000, but this process may have 160 files open: at \
+    let warning = "listen.max_connections is 10000, but this process may have 168 files open: at \
                    most 24 connections are taken";
+    assert!(log.contains(warning), "{log}");
+    let warning = "notifications.max_connections is 2000, but this process may have 168 files open: \
+                   at most 8 connections are taken";
     assert!(log.contains(warning), "{log}");
 }
 

@@ -6,9 +6,12 @@ use crate::support::{Gateway, Site, call};
 
 /// One request for each row of the code table that a request can reach by itself: query, code,
 /// mapped status. `KEY` and `GUARDED` are keys.
-const ROWS: [(&str, i32, u16); 9] = [
+const ROWS: [(&str, i32, u16); 12] = [
     ("", -30, 400),
-    ("action=GetCallID&apiKey=KEY&callID=x", -30, 400),
+    ("action=KeepCall&apiKey=KEY&callID=x", -30, 400),
+    ("action=GetCallID&apiKey=KEY&callID=x", 2, 404),
+    ("action=GetDeletion&apiKey=KEY&deletionID=74c8eea0-50c6-40b2-9f3e-252ed501c3c8", 2, 404),
+    ("action=GetDeletion&apiKey=KEY&deletionID=x", -20, 400),
     ("action=DeleteCall&apiKey=KEY", -20, 400),
     ("action=DeleteCall&apiKey=KEY&callID=x&responseType=YAML", -20, 400),
     ("action=DeleteCall&callID=x", -41, 401),

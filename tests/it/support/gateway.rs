@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 
 use callgate::{Config, Listeners, Options, ServeError, serve};
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::http::{Answer, Client};
+use super::http::{Answer, Client, send};
 use super::site::{Key, Site};
 use super::{soon, until};
 
@@ -16,6 +17,7 @@ use super::{soon, until};
 pub(crate) struct Gateway {
     site: Site,
     pub(crate) legacy: SocketAddr,
+    pub(crate) notifications: SocketAddr,
     pub(crate) admin: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Result<(), ServeError>>,
@@ -46,12 +48,39 @@ impl Gateway {
         let config = Config::load(&options).unwrap_or_else(|errors| panic!("{errors}"));
         let listeners = Listeners::bind(&config).await.expect("a port is free");
         let legacy = listeners.legacy.local_addr().expect("it is bound");
+        let notifications = listeners.notifications.local_addr().expect("it is bound");
         let admin = listeners.admin.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel();
         let stopped = async { drop(stopped.await) };
         #[expect(clippy::disallowed_methods, reason = "the handle is kept and aborted on drop")]
         let served = tokio::spawn(serve(listeners, config, stopped));
-        Self { site, legacy, admin, stop: Some(stop), served }
+        Self { site, legacy, notifications, admin, stop: Some(stop), served }
+    }
+
+    /// Serves a site with these lines in its configuration, to which Graph announces its calls.
+    pub(crate) async fn announced(lines: &str) -> Self {
+        let gateway = Self::with(lines).await;
+        gateway.announce(json!({})).await;
+        gateway
+    }
+
+    /// Has Graph send notifications here, as `POST /sim/callback` takes it.
+    pub(crate) async fn announce(&self, how: Value) {
+        let mut callback = json!({"url": self.webhook()});
+        if let (Some(callback), Value::Object(how)) = (callback.as_object_mut(), how) {
+            callback.extend(how);
+        }
+        self.graph.callback(&callback).await;
+    }
+
+    /// Where Graph posts to.
+    pub(crate) fn webhook(&self) -> String {
+        format!("http://{}/api/calls", self.notifications)
+    }
+
+    /// Posts a notification with these headers.
+    pub(crate) async fn notify(&self, headers: &[(&str, &str)], body: &str) -> Answer {
+        send(reqwest::Method::POST, &self.webhook(), headers, body).await
     }
 
     /// A connection.

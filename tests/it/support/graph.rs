@@ -34,6 +34,21 @@ impl Graph {
         self.control(Method::POST, "/sim/calls", call).await;
     }
 
+    /// Sets where notifications go, as `POST /sim/callback` takes it.
+    pub(crate) async fn callback(&self, callback: &Value) {
+        self.control(Method::POST, "/sim/callback", callback).await;
+    }
+
+    /// Moves a call on: `answer`, `end` or `participants`, with what that takes.
+    pub(crate) async fn move_on(&self, id: &str, how: &str, body: &Value) {
+        self.control(Method::POST, &format!("/sim/calls/{id}/{how}"), body).await;
+    }
+
+    /// Signs with another key from now on.
+    pub(crate) async fn rotate_key(&self) {
+        self.control(Method::POST, "/sim/keys/rotate", &json!({})).await;
+    }
+
     /// Sets a fault as `POST /sim/faults` takes it.
     pub(crate) async fn fault(&self, fault: Value) {
         self.control(Method::POST, "/sim/faults", &fault).await;
@@ -44,16 +59,27 @@ impl Graph {
         self.control(Method::DELETE, "/sim/faults", &Value::Null).await;
     }
 
+    /// Ends a call as its other side would, and tells nobody.
+    pub(crate) async fn end(&self, id: &str) {
+        self.control(Method::POST, &format!("/sim/calls/{id}/end"), &json!({})).await;
+    }
+
     /// The state of a call.
     pub(crate) async fn state(&self, id: &str) -> String {
         let call = self.control(Method::GET, &format!("/sim/calls/{id}"), &json!({})).await;
         call["state"].as_str().expect("a call has a state").to_owned()
     }
 
-    /// Everything that Graph and the login were asked.
+    /// Everything that Graph and the login were asked, but for the keys of notifications, which every
+    /// gateway fetches when it starts.
     pub(crate) async fn requests(&self) -> Vec<Value> {
         let requests = self.control(Method::GET, "/sim/requests", &json!({})).await;
-        requests.as_array().expect("a list").clone()
+        let mut requests = requests.as_array().expect("a list").clone();
+        requests.retain(|request| {
+            let path = request["path"].as_str().expect("a request has a path");
+            !matches!(path, "/v1/.well-known/OpenIdConfiguration" | "/v1/keys")
+        });
+        requests
     }
 
     /// The ids of the calls that were to be hung up, in the order the requests came.

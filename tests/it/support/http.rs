@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use super::schema::Answers;
-use super::soon;
+use super::{LONG, soon};
 
 /// One connection to the gateway.
 pub(crate) struct Client {
@@ -145,6 +145,27 @@ impl Answer {
         let outcome = self.element("Outcome");
         if outcome.is_empty() { self.element("Reason") } else { outcome }
     }
+}
+
+/// Sends a request to whatever listens at `url`, and gives the answer as it is.
+pub(crate) async fn send(
+    method: reqwest::Method,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let redirects = reqwest::redirect::Policy::none();
+    let client = reqwest::Client::builder().no_proxy().redirect(redirects).timeout(LONG).build();
+    let mut request = client.expect("a client can be built").request(method, url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = request.body(body.to_owned()).send().await.expect("it is served");
+    let text = |value: &reqwest::header::HeaderValue| value.to_str().expect("text").to_owned();
+    let headers = answer.headers().iter();
+    let headers = headers.map(|(name, value)| (name.to_string(), text(value))).collect();
+    let status = answer.status().as_u16();
+    Answer { status, headers, body: answer.text().await.expect("it is text") }
 }
 
 /// What all answers have in common: these headers, each once, and no others.

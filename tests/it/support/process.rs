@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use super::http::{Answer, Client};
+use super::http::{Answer, Client, send};
 use super::schema::Answers;
 use super::site::Site;
 use super::soon;
@@ -17,6 +17,7 @@ use super::soon;
 pub(crate) struct Process {
     child: Child,
     pub(crate) legacy: SocketAddr,
+    notifications: SocketAddr,
     admin: SocketAddr,
     /// Where its log goes.
     pub(crate) log: PathBuf,
@@ -52,8 +53,15 @@ impl Process {
             address.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{line}"))
         };
         let legacy = address("legacy").await;
+        let notifications = address("notifications").await;
         let admin = address("admin").await;
-        Self { child, legacy, admin, log }
+        Self { child, legacy, notifications, admin, log }
+    }
+
+    /// Posts a notification with these headers.
+    pub(crate) async fn notify(&self, headers: &[(&str, &str)], body: &str) -> Answer {
+        let url = format!("http://{}/api/calls", self.notifications);
+        send(reqwest::Method::POST, &url, headers, body).await
     }
 
     /// A connection to the legacy API.

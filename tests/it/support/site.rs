@@ -84,6 +84,8 @@ impl Site {
         let database = folder.path().join("callgate.db");
         let text = format!(
             "listen.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"\n\
+             notifications.address = \"127.0.0.1:0\"\n\
+             notifications.openid_urls = [\"{url}/v1/.well-known/OpenIdConfiguration\"]\n\
              store.url = \"sqlite:{}\"\ngraph.base_url = \"{url}\"\ngraph.login_url = \"{url}\"\n\
              graph.allow_other_host = true\ngraph.tenant_id = \"{TENANT}\"\n\
              graph.client_id = \"2891555a-92ff-42e6-80fa-6e1300c6b5c6\"\n\
@@ -160,15 +162,21 @@ impl Site {
             let id = &call["graphCallID"];
             if call["endedAt"].is_null() {
                 let (source, targets) = (&call["source"], &call["targets"]);
-                self.graph.make(&json!({"id": id, "source": source, "targets": targets})).await;
+                let made = json!({"id": id, "source": source, "targets": targets});
+                self.graph.make(&made).await;
             }
             lines.push_str(&call.to_string());
             lines.push('\n');
             let text = |member: &str| call[member].as_str().expect("a text").to_owned();
             made.push(Call { id: text("callID"), graph_id: text("graphCallID") });
         }
-        self.run_with_input(&["calls", "import", "-"], &lines).await;
+        self.import(&lines).await;
         made
+    }
+
+    /// Imports calls, one JSON object a line.
+    pub(crate) async fn import(&self, lines: &str) {
+        self.run_with_input(&["calls", "import", "-"], lines).await;
     }
 
     /// Makes a running call of `extension`.

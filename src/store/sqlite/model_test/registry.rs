@@ -5,13 +5,13 @@ use rusqlite::{Connection, params};
 use super::super::{calls, create_private, open_writer};
 use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId, GraphCallId};
-use crate::model::call::{Call, CallState};
+use crate::model::call::{Call, CallState, Party};
 use crate::model::deletion::{DeletionState, REPEATED_BY_THE_STACK};
 use crate::model::number::{Number, NumberingPlan};
 use crate::model::selector::{Selector, StatusWord};
 use crate::store::admission::Selection;
 use crate::store::fixture::{NOW, mapping};
-use crate::store::records::{ImportedCall, Party};
+use crate::store::records::ImportedCall;
 use crate::store::schema;
 
 pub(super) const IDS: [&str; 11] = [
@@ -68,15 +68,15 @@ pub(super) fn database(folder: &tempfile::TempDir) -> Connection {
 }
 
 /// Random numbers that are the same at each run.
-pub(super) struct Dice(u64);
+pub(in crate::store::sqlite) struct Dice(u64);
 
 impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(in crate::store::sqlite) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A number below `sides` (splitmix64).
-    pub(super) fn roll(&mut self, sides: usize) -> usize {
+    pub(in crate::store::sqlite) fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -85,7 +85,7 @@ impl Dice {
         usize::try_from(mixed % u64::try_from(sides).unwrap()).unwrap()
     }
 
-    pub(super) fn one_in(&mut self, sides: usize) -> bool {
+    pub(in crate::store::sqlite) fn one_in(&mut self, sides: usize) -> bool {
         self.roll(sides) == 0
     }
 
@@ -163,9 +163,27 @@ pub(super) struct Known {
     pub(super) native: Option<String>,
     pub(super) meeting: Option<String>,
     pub(super) parties: Vec<Party>,
-    pub(super) roster: Vec<String>,
+    pub(super) roster: Vec<OnRoster>,
     /// When Graph took the deletion that is noted at the call.
     pub(super) deleted_at: Option<Timestamp>,
+}
+
+/// One who is or was in a call.
+#[derive(Debug)]
+pub(super) struct OnRoster {
+    pub(super) number: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) left: bool,
+}
+
+impl OnRoster {
+    fn random(dice: &mut Dice) -> Self {
+        let mut maybe = || {
+            let normalised = Number::parse(dice.pick(&NUMBERS)).unwrap().normalised;
+            (!dice.one_in(3)).then_some(normalised)
+        };
+        Self { number: maybe(), user: maybe(), left: dice.one_in(3) }
+    }
 }
 
 #[derive(Debug)]
@@ -221,7 +239,8 @@ impl Registry {
                 continue;
             }
             let kind = if dice.one_in(6) { "application" } else { "number" };
-            call.parties.push(Party { role, kind, raw: raw.to_owned(), normalised });
+            let raw = raw.to_owned();
+            call.parties.push(Party { role, kind, raw, normalised, display_name: None });
         }
         // Few instants, so that calls often end together.
         let ended_at =
@@ -233,21 +252,21 @@ impl Registry {
         );
         let row =
             connection.query_row("SELECT max(call) FROM calls", (), |row| row.get(0)).unwrap();
-        let roster: Vec<_> = (0..dice.roll(3))
-            .map(|_| Number::parse(dice.pick(&NUMBERS)).unwrap().normalised)
-            .collect();
-        for (position, number) in roster.iter().enumerate() {
+        let roster: Vec<_> = (0..dice.roll(3)).map(|_| OnRoster::random(dice)).collect();
+        for (position, one) in roster.iter().enumerate() {
             connection
                 .prepare_cached(
-                    "INSERT INTO roster (call, participant_id, tenant, normalised, ended_at) \
-                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT INTO roster (call, participant_id, tenant, normalised, user_id, \
+                     left_at, ended_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )
                 .unwrap()
                 .execute(params![
                     row,
                     position.to_string(),
                     tenant,
-                    number,
+                    one.number,
+                    one.user,
+                    one.left.then_some(NOW.0),
                     call.ended_at.map(|at| at.0)
                 ])
                 .unwrap();

@@ -58,6 +58,58 @@ fn an_operation_that_fails_is_undone_alone() {
 }
 
 #[test]
+fn a_batch_ends_after_a_while_and_what_is_urgent_goes_before_the_news_that_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = Arc::new(writer(&folder));
+    let go = hold(&writer);
+    let (tell, told) = std::sync::mpsc::channel();
+    for n in 0..20 {
+        let (queue, tell) = (Arc::clone(&writer), tell.clone());
+        let slow = move |_: &Connection| {
+            tell.send("news").unwrap();
+            if n == 0 {
+                let tell = tell.clone();
+                let urgent =
+                    move |_: &Connection| tell.send("urgent").map_err(StoreError::unexpected);
+                queue.submit_detached(urgent)?;
+            }
+            let (_open, never) = std::sync::mpsc::channel::<()>();
+            let _ = never.recv_timeout(BATCH_TIME);
+            Ok(())
+        };
+        drop(writer.queue.push(Rank::News, Box::new(Detached { run: slow, result: Ok(()) })));
+    }
+    drop((go, tell));
+    let order: Vec<_> = told.into_iter().collect();
+    assert_eq!(order.len(), 21);
+    assert_eq!(order[..3], ["news", "urgent", "news"]);
+}
+
+#[test]
+fn what_was_done_is_committed_while_the_rest_still_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = writer(&folder);
+    let go = hold(&writer);
+    let (tell, told) = std::sync::mpsc::channel();
+    let mut waiting = Vec::new();
+    for _ in 0..10 {
+        let (begins, commits) = (tell.clone(), tell.clone());
+        let slow = move |_: &Connection| {
+            begins.send("begun").unwrap();
+            let (_open, never) = std::sync::mpsc::channel::<()>();
+            let _ = never.recv_timeout(BATCH_TIME);
+            Ok(())
+        };
+        let committed = move |(): &()| commits.send("committed").unwrap();
+        waiting.push(writer.submit(slow, committed).unwrap());
+    }
+    drop((go, tell));
+    let order: Vec<_> = told.into_iter().collect();
+    let each = ["begun", "committed"].into_iter().cycle().take(20);
+    assert_eq!(order, each.collect::<Vec<_>>());
+}
+
+#[test]
 fn an_operation_that_panics_fails_alone() {
     let folder = tempfile::tempdir().unwrap();
     let writer = writer(&folder);
@@ -107,7 +159,7 @@ fn the_connection_survives_another_process_that_writes_for_too_long() {
     let folder = tempfile::tempdir().unwrap();
     let rows = rows_seen_after(&folder, |writer, other| {
         let impatient = |connection: &Connection| {
-            connection.busy_timeout(std::time::Duration::ZERO)?;
+            connection.busy_timeout(Duration::ZERO)?;
             Ok(())
         };
         writer.submit(impatient, |()| ()).unwrap().blocking_recv().unwrap().unwrap();
