@@ -150,19 +150,9 @@ mod tests {
             display_name: None,
         };
         let change = CallChange {
-            graph_id: GraphCallId(graph_id.to_owned()),
-            created: false,
-            deleted: false,
             state: Some(state),
-            direction: None,
-            chain_id: None,
-            thread_id: None,
-            join_meeting_id: None,
-            subject: None,
-            observed: None,
             parties: vec![party("source", "100"), party("target", "200")],
-            end: None,
-            roster: None,
+            ..CallChange::of(GraphCallId(graph_id.to_owned()))
         };
         CallNews { tenant: TenantId::new(TENANT), app_id: None, changes: vec![change], now: NOW }
     }

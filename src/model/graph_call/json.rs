@@ -169,7 +169,7 @@ fn escape(text: &str) -> (usize, Option<&'static str>) {
     }
 }
 
-/// The UTF-16 unit of `\uXXXX`.
+/// The UTF-16 unit that an escape stands for: `\u` and four hexadecimal digits.
 fn unit(text: &str) -> Option<u16> {
     let digits = text.get(..6)?.strip_prefix("\\u")?;
     let is_hexadecimal = digits.bytes().all(|byte| byte.is_ascii_hexdigit());

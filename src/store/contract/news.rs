@@ -19,21 +19,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// News of a call that say nothing but its id.
 pub(super) fn nothing(graph_id: &str) -> CallChange {
-    CallChange {
-        graph_id: GraphCallId(graph_id.to_owned()),
-        created: false,
-        deleted: false,
-        state: None,
-        direction: None,
-        chain_id: None,
-        thread_id: None,
-        join_meeting_id: None,
-        subject: None,
-        observed: None,
-        parties: Vec::new(),
-        end: None,
-        roster: None,
-    }
+    CallChange::of(GraphCallId(graph_id.to_owned()))
 }
 
 pub(super) fn state(graph_id: &str, state: CallState) -> CallChange {

@@ -102,21 +102,7 @@ impl History {
     }
 
     fn nothing(&self) -> CallChange {
-        CallChange {
-            graph_id: GraphCallId(self.graph_id.clone()),
-            created: false,
-            deleted: false,
-            state: None,
-            direction: None,
-            chain_id: None,
-            thread_id: None,
-            join_meeting_id: None,
-            subject: None,
-            observed: None,
-            parties: Vec::new(),
-            end: None,
-            roster: None,
-        }
+        CallChange::of(GraphCallId(self.graph_id.clone()))
     }
 
     fn state(&self, dice: &mut Dice, state: CallState) -> CallChange {
