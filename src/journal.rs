@@ -22,16 +22,15 @@ pub(crate) use self::waiting::Wait;
 use self::waiting::Waiting;
 use crate::access::Actor;
 use crate::clock::{Clock, Timestamp};
-use crate::config::legacy::{Mapping, OnEnded};
+use crate::config::legacy::OnEnded;
 use crate::graph::GraphClient;
 use crate::health::Health;
 use crate::id::{DeletionId, ProcessId, TenantId};
 use crate::model::chain::{AuditEvent, Personal};
-use crate::model::number::NumberingPlan;
 use crate::model::plan::{Decision, Earlier, Question};
 use crate::model::rights::Right;
 use crate::model::selector::Selector;
-use crate::store::admission::{Admission, Ask, Claim, Decided, Lease, Selection, Settled};
+use crate::store::admission::{Admission, Ask, Claim, Decided, Lease, SelectionRules, Settled};
 use crate::store::error::StoreError;
 use crate::store::{Standing, Store};
 
@@ -55,9 +54,7 @@ pub(crate) struct Journal {
 pub(crate) struct JournalRules {
     /// The tenant that we can log in to.
     pub(crate) tenant: Option<TenantId>,
-    pub(crate) numbering: NumberingPlan,
-    pub(crate) mapping: Mapping,
-    pub(crate) match_roster: bool,
+    pub(crate) selection: SelectionRules,
     pub(crate) on_ended: OnEnded,
     /// How long a deletion is tried.
     pub(crate) deadline: Duration,
@@ -217,13 +214,7 @@ impl Journal {
                 ended_is_success: self.rules.on_ended == OnEnded::Success,
                 sees_candidates: actor.may(Right::SeeCandidates),
             },
-            selection: Selection::new(
-                key.tenant_row,
-                request.selector,
-                &self.rules.numbering,
-                &self.rules.mapping,
-                self.rules.match_roster,
-            ),
+            selection: self.rules.selection.select(key.tenant_row, request.selector),
             peer: actor.peer().to_string(),
             reason: request.reason,
             now,

@@ -27,12 +27,13 @@ use crate::notifications::forward::Forward;
 use crate::notifications::token::{self, Verifier};
 use crate::notifications::{Notifications, Strangers};
 use crate::registry::Registry;
-use crate::registry::lookup::{Lookup, LookupRules};
+use crate::registry::lookup::Lookup;
 use crate::registry::reconcile::{ReconcileRules, Reconciler};
 use crate::server::drain::{self, Shutdown};
 use crate::server::workers::{WorkerFailed, Workers};
 use crate::sessions::Sessions;
 use crate::store::Store;
+use crate::store::admission::SelectionRules;
 use crate::store::error::StoreError;
 use crate::store::pepper::Pepper;
 use crate::store::reconcile::Asking;
@@ -213,7 +214,7 @@ async fn build(
         Sessions::new(store.clone(), pepper, clock.clone()),
     );
     access.refresh().await.map_err(|error| store_failed(&error))?;
-    let lookup = Lookup::new(store.clone(), clock.clone(), lookup_rules(config));
+    let lookup = Lookup::new(store.clone(), clock.clone(), selection_rules(config));
     let audit = Audit::new(store, clock.clone());
     let notifications = notifications(config, &access, &audit, registry, health)?;
 
@@ -269,9 +270,7 @@ fn notifications(
 fn rules(config: &Config) -> JournalRules {
     JournalRules {
         tenant: config.graph.tenant.as_ref().map(|tenant| tenant.id.clone()),
-        numbering: NumberingPlan::new(&config.numbering.prefixes),
-        mapping: config.legacy.mapping.clone(),
-        match_roster: config.legacy.match_roster,
+        selection: selection_rules(config),
         on_ended: config.legacy.on_ended,
         deadline: config.graph.deadline,
         concurrency: config.graph.concurrency,
@@ -279,8 +278,8 @@ fn rules(config: &Config) -> JournalRules {
     }
 }
 
-fn lookup_rules(config: &Config) -> LookupRules {
-    LookupRules {
+fn selection_rules(config: &Config) -> SelectionRules {
+    SelectionRules {
         numbering: NumberingPlan::new(&config.numbering.prefixes),
         mapping: config.legacy.mapping.clone(),
         match_roster: config.legacy.match_roster,

@@ -348,8 +348,7 @@ mod tests {
     use crate::config::graph::GraphConfig;
     use crate::config::legacy::OnEnded;
     use crate::journal::JournalRules;
-    use crate::model::number::NumberingPlan;
-    use crate::store::fixture::{DEADLINE, Fixture, NOW, mapping};
+    use crate::store::fixture::{DEADLINE, Fixture, NOW, selection_rules};
 
     #[tokio::test]
     async fn an_attempt_that_panics_is_no_longer_under_way() {
@@ -365,9 +364,7 @@ mod tests {
         };
         let rules = JournalRules {
             tenant: None,
-            numbering: NumberingPlan::default(),
-            mapping: mapping(),
-            match_roster: false,
+            selection: selection_rules(),
             on_ended: OnEnded::Forward,
             deadline: DEADLINE,
             concurrency: 1,

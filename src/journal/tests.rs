@@ -16,7 +16,7 @@ use crate::config::graph::{GraphConfig, TenantConfig};
 use crate::model::deletion::DeletionState;
 use crate::secret::Secret;
 use crate::store::fixture::{
-    DEADLINE, Fixture, NOW, TENANT, by_call_id, by_number, event, mapping,
+    DEADLINE, Fixture, NOW, TENANT, by_call_id, by_number, event, selection_rules,
 };
 
 const CLIENT_GAVE_UP: &str = "SELECT count(*) FROM deletions WHERE abandoned_at IS NOT NULL";
@@ -59,9 +59,7 @@ impl Running {
         let client = GraphClient::new(&config, clock.clone()).unwrap();
         let rules = JournalRules {
             tenant: Some(TenantId::new(TENANT)),
-            numbering: NumberingPlan::default(),
-            mapping: mapping(),
-            match_roster: false,
+            selection: selection_rules(),
             on_ended: OnEnded::Forward,
             deadline: DEADLINE,
             concurrency,

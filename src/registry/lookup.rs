@@ -8,14 +8,12 @@ use std::sync::Arc;
 
 use crate::access::Actor;
 use crate::clock::Clock;
-use crate::config::legacy::Mapping;
 use crate::id::DeletionId;
-use crate::model::number::NumberingPlan;
 use crate::model::plan::Found;
 use crate::model::rights::Right;
 use crate::model::selector::Selector;
 use crate::store::Store;
-use crate::store::admission::Selection;
+use crate::store::admission::SelectionRules;
 use crate::store::error::StoreError;
 use crate::store::lookup::{CallLookup, CallReport, DeletionLookup, LookedUp};
 use crate::store::records::DeletionDetails;
@@ -25,20 +23,12 @@ use crate::store::records::DeletionDetails;
 pub(crate) struct Lookup {
     store: Store,
     clock: Clock,
-    rules: Arc<LookupRules>,
-}
-
-/// How identifiers are compared.
-#[derive(Clone, Debug)]
-pub(crate) struct LookupRules {
-    pub(crate) numbering: NumberingPlan,
-    pub(crate) mapping: Mapping,
-    pub(crate) match_roster: bool,
+    rules: Arc<SelectionRules>,
 }
 
 impl Lookup {
     /// Looks into `store`.
-    pub(crate) fn new(store: Store, clock: Clock, rules: LookupRules) -> Self {
+    pub(crate) fn new(store: Store, clock: Clock, rules: SelectionRules) -> Self {
         Self { store, clock, rules: Arc::new(rules) }
     }
 
@@ -52,14 +42,7 @@ impl Lookup {
         actor: &Actor,
         selector: Selector,
     ) -> Result<LookedUp<Found<Box<CallReport>>>, StoreError> {
-        let rules = &self.rules;
-        let selection = Selection::new(
-            actor.key().tenant_row,
-            selector,
-            &rules.numbering,
-            &rules.mapping,
-            rules.match_roster,
-        );
+        let selection = self.rules.select(actor.key().tenant_row, selector);
         let sees_candidates = actor.may(Right::SeeCandidates);
         let generation = actor.generation();
         let now = self.clock.now();
@@ -95,35 +78,24 @@ mod tests {
     use crate::model::end_reason::EndVerdict;
     use crate::registry::Registry;
     use crate::store::fixture::{
-        Fixture, NOW, TENANT, answered, by_call_id, by_number, mapping, over,
+        Fixture, NOW, TENANT, answered, by_call_id, by_number, over, selection_rules,
     };
     use crate::store::records::CallNews;
 
     const LATER: Timestamp = Timestamp(NOW.0 + 2000);
 
     fn lookup(there: &Fixture) -> Lookup {
-        let numbering = NumberingPlan::default();
-        let rules = LookupRules { numbering, mapping: mapping(), match_roster: false };
-        Lookup::new(there.store.clone(), Clock::manual(LATER), rules)
+        Lookup::new(there.store.clone(), Clock::manual(LATER), selection_rules())
     }
 
     /// News of the end of the call "a", as a notification brings them.
     async fn told(there: &Fixture, code: i64, subcode: i64) {
         let end = EndReason { code: Some(code), subcode: Some(subcode), ..EndReason::default() };
         let change = CallChange {
-            graph_id: GraphCallId("a".to_owned()),
-            created: false,
             deleted: true,
             state: Some(CallState::Terminated),
-            direction: None,
-            chain_id: None,
-            thread_id: None,
-            join_meeting_id: None,
-            subject: None,
-            observed: None,
-            parties: Vec::new(),
             end: Some(end),
-            roster: None,
+            ..CallChange::of(GraphCallId("a".to_owned()))
         };
         let tenant = TenantId::new(TENANT);
         let news = CallNews { tenant, app_id: None, changes: vec![change], now: LATER };

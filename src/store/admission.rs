@@ -34,6 +34,22 @@ pub(crate) struct Ask {
     pub(crate) personal: Personal,
 }
 
+/// How identifiers are compared: the same for a deletion and for a look-up, so that one finds what
+/// the other would end.
+#[derive(Clone, Debug)]
+pub(crate) struct SelectionRules {
+    pub(crate) numbering: NumberingPlan,
+    pub(crate) mapping: Mapping,
+    pub(crate) match_roster: bool,
+}
+
+impl SelectionRules {
+    /// Prepares `selector` for the calls of one tenant.
+    pub(crate) fn select(&self, tenant_row: i64, selector: Selector) -> Selection {
+        Selection::new(tenant_row, selector, &self.numbering, &self.mapping, self.match_roster)
+    }
+}
+
 /// A selector in the form the store compares.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {

@@ -9,7 +9,7 @@ use rusqlite::types::FromSql;
 use tempfile::TempDir;
 
 use super::Store;
-use super::admission::{Admission, Ask, AttemptEnd, Decided, Lease, Leased, Next, Selection};
+use super::admission::{Admission, Ask, AttemptEnd, Decided, Lease, Leased, Next, SelectionRules};
 use super::pepper::{Hashed, Pepper};
 use super::records::{ImportedCall, NewKey};
 use super::sqlite::Missing;
@@ -154,13 +154,7 @@ impl Fixture {
                 ended_is_success: false,
                 sees_candidates: false,
             },
-            selection: Selection::new(
-                self.tenant_row,
-                selector,
-                &NumberingPlan::default(),
-                &mapping(),
-                false,
-            ),
+            selection: selection_rules().select(self.tenant_row, selector),
             peer: "192.0.2.7".to_owned(),
             reason: None,
             now,
@@ -208,6 +202,12 @@ pub(crate) fn open(folder: &Path, missing: Missing) -> (Store, Pepper) {
 /// The database in `folder`.
 pub(crate) fn database(folder: &Path) -> PathBuf {
     folder.join("callgate.db")
+}
+
+/// The rules of every configuration that says nothing.
+pub(crate) fn selection_rules() -> SelectionRules {
+    let numbering = NumberingPlan::default();
+    SelectionRules { numbering, mapping: mapping(), match_roster: false }
 }
 
 pub(crate) fn mapping() -> Mapping {
