@@ -3,88 +3,150 @@
 //! An [`Actor`] cannot be made elsewhere, so a function that takes one needs no check of its own and
 //! cannot be called without one. "The store could not be asked" is never reported as a refusal.
 
+pub(crate) mod brakes;
+pub(crate) mod hosts;
+mod login;
+mod token;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use self::brakes::{Brakes, Policy};
+use self::hosts::{Hosts, Standing};
+pub(crate) use self::login::LoginError;
+pub(crate) use self::token::{Token, TokenRefusal};
 use crate::clock::Timestamp;
 use crate::keys::Keys;
 use crate::model::key::{ApiKey, Session};
 use crate::model::rights::Right;
 use crate::secret::Secret;
 use crate::sessions::Sessions;
+use crate::store::access::{AuditEntry, Checked};
 use crate::store::error::StoreError;
+use crate::users::Users;
 
-/// Checks who a caller is.
+/// Checks who a caller is. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     keys: Keys,
     sessions: Sessions,
+    users: Users,
+    hosts: Hosts,
+    brakes: Brakes,
 }
 
 /// A legacy client that proved its key and, where the key needs one, its token.
 #[derive(Clone, Debug)]
 pub(crate) struct Actor {
-    key: Arc<ApiKey>,
-    session: Option<Arc<Session>>,
+    checked: Checked,
     peer: IpAddr,
-    generation: i64,
 }
 
 /// Why somebody is nobody.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum AccessError {
     /// The API key is missing, unknown, expired, revoked or not allowed from this address.
-    #[error("the API key was not accepted: {0}")]
-    Key(&'static str),
+    #[error("the API key was not accepted: {}", .0.cause)]
+    Key(KeyRefusal),
     /// The key needs a token, and none was sent.
     #[error("the key needs a token and none was sent")]
     TokenNeeded,
-    /// The token is expired, unknown, released or of another key.
-    #[error("the token was not accepted")]
-    Token,
+    /// The token is expired, unknown, released or of another key, or its user is disabled: which is
+    /// for the record.
+    #[error("the token was not accepted: {}", .0.cause)]
+    Token(TokenRefusal),
     /// It could not be told.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Whether the key may be used from this address could not be told: its names have no addresses.
+    #[error("the host names of the API key cannot be resolved")]
+    Hosts(Arc<ApiKey>),
+}
+
+/// A key that was not accepted. There is one answer for all of them; the rest is for log and record.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyRefusal {
+    /// `missing`, `malformed`, `unknown`, `revoked`, `expired` or `address`.
+    pub(crate) cause: &'static str,
+    /// The key, where there is one.
+    pub(crate) key: Option<Arc<ApiKey>>,
+    /// So many came from this address lately that they are no longer logged one by one.
+    pub(crate) is_braked: bool,
 }
 
 impl Access {
-    /// Checks by these keys and sessions.
-    pub(crate) fn new(keys: Keys, sessions: Sessions) -> Self {
-        Self { keys, sessions }
+    /// Checks by these keys, sessions, users and host names.
+    pub(crate) fn new(keys: Keys, sessions: Sessions, users: Users, hosts: Hosts) -> Self {
+        Self { keys, sessions, users, hosts, brakes: Brakes::new(Policy::default()) }
     }
 
-    /// The key that was sent, when it may be used from `peer` at `now`. One that is not in memory
-    /// is looked for in the store; for one that is, nothing is awaited.
+    /// The key that was sent, when it may be used from `peer` at `now`.
     ///
     /// # Errors
     ///
-    /// [`AccessError::Key`]; the reason is for the log, never for the caller. Or it could not be
-    /// told.
+    /// [`AccessError::Key`], which takes as long whatever is wrong with a key that could be one; or
+    /// it could not be told.
     pub(crate) async fn check_key(
         &self,
         api_key: Option<&Secret<String>>,
         peer: IpAddr,
         now: Timestamp,
     ) -> Result<CheckedKey, AccessError> {
-        let api_key = api_key.ok_or(AccessError::Key("missing or malformed"))?;
-        let (mut key, mut generation) = self.keys.find(api_key);
-        if key.is_none() && Keys::could_make(api_key) {
-            self.keys.look_again().await?;
-            (key, generation) = self.keys.find(api_key);
+        let peer = peer.to_canonical();
+        let api_key = api_key.ok_or_else(|| self.refusal("missing", None, peer))?;
+        if !Keys::could_make(api_key) {
+            return Err(self.refusal("malformed", None, peer));
         }
-        let key = key.ok_or(AccessError::Key("unknown"))?;
-        if key.revoked_at.is_some() {
-            Err(AccessError::Key("revoked"))
-        } else if !key.is_valid_at(now) {
-            Err(AccessError::Key("expired"))
-        } else if !key.allows(peer) {
-            Err(AccessError::Key("not allowed from this address"))
-        } else {
-            Ok(CheckedKey { key, peer, generation })
+        if let Ok(checked) = self.judge(api_key, peer, now) {
+            return Ok(checked);
         }
+        // It may have been made or changed a moment ago. Whatever is wrong with it, it is looked for
+        // once more, so that the time tells nobody whether there is such a key.
+        self.keys.look_again().await?;
+        match self.judge(api_key, peer, now) {
+            Err(NotYet::Hosts(key)) => {
+                self.hosts.ask(key.hosts()).await;
+                self.judge(api_key, peer, now)
+            }
+            judged => judged,
+        }
+        .map_err(|not_yet| match not_yet {
+            NotYet::Refused(cause, key) => self.refusal(cause, key, peer),
+            NotYet::Hosts(key) => AccessError::Hosts(key),
+        })
     }
 
-    /// Who acts with this key and token at `now`.
+    /// By what is known in memory.
+    fn judge(
+        &self,
+        api_key: &Secret<String>,
+        peer: IpAddr,
+        now: Timestamp,
+    ) -> Result<CheckedKey, NotYet> {
+        let (key, generation) = self.keys.find(api_key);
+        let key = key.ok_or(NotYet::Refused("unknown", None))?;
+        if key.revoked_at.is_some() {
+            return Err(NotYet::Refused("revoked", Some(key)));
+        }
+        if !key.is_valid_at(now) {
+            return Err(NotYet::Refused("expired", Some(key)));
+        }
+        if !key.allows(peer) {
+            match self.hosts.standing(key.hosts(), peer) {
+                Standing::Inside => {}
+                Standing::Outside => return Err(NotYet::Refused("address", Some(key))),
+                Standing::Unknown => return Err(NotYet::Hosts(key)),
+            }
+        }
+        Ok(CheckedKey { key, peer, generation })
+    }
+
+    fn refusal(&self, cause: &'static str, key: Option<Arc<ApiKey>>, peer: IpAddr) -> AccessError {
+        AccessError::Key(KeyRefusal { cause, key, is_braked: self.brakes.bad_key(peer) })
+    }
+
+    /// Who acts with this key and token at `now`. A token counts where the key needs one, or the
+    /// action does.
     ///
     /// # Errors
     ///
@@ -93,23 +155,51 @@ impl Access {
         &self,
         checked: CheckedKey,
         token: Token<'_>,
+        is_needed: bool,
         now: Timestamp,
     ) -> Result<Actor, AccessError> {
         let CheckedKey { key, peer, generation } = checked;
-        let mut session = None;
-        if key.requires_token {
-            let token = match token {
-                Token::Absent => return Err(AccessError::TokenNeeded),
-                Token::Malformed => return Err(AccessError::Token),
-                Token::Sent(token) => token,
-            };
-            let found = self.sessions.find(token, generation).await?.ok_or(AccessError::Token)?;
-            if !found.is_valid_for(&key, now) {
-                return Err(AccessError::Token);
-            }
-            session = Some(found);
+        let session = if is_needed || key.requires_token {
+            Some(self.session(&key, generation, token, now).await?)
+        } else {
+            None
+        };
+        let login = session.as_ref().and_then(|session| session.login.as_deref());
+        self.keys.used(&key, peer, login);
+        Ok(Actor { checked: Checked { generation, key, session }, peer })
+    }
+
+    async fn session(
+        &self,
+        key: &ApiKey,
+        generation: i64,
+        token: Token<'_>,
+        now: Timestamp,
+    ) -> Result<Arc<Session>, AccessError> {
+        let token = match token {
+            Token::Absent => return Err(AccessError::TokenNeeded),
+            Token::Malformed => return Err(AccessError::Token(TokenRefusal::unknown("malformed"))),
+            Token::Sent(token) => token,
+        };
+        let found = self.sessions.find(token, generation).await?;
+        let session = found.ok_or(AccessError::Token(TokenRefusal::unknown("unknown")))?;
+        token::judge(session, key, now).map_err(AccessError::Token)
+    }
+
+    /// Ends the session that the actor acts in; gives false when it had ended by then.
+    ///
+    /// # Errors
+    ///
+    /// The session is as it was.
+    pub(crate) async fn release(
+        &self,
+        actor: &Actor,
+        entry: AuditEntry,
+    ) -> Result<bool, StoreError> {
+        match actor.session() {
+            Some(session) => self.sessions.end(session.id, entry).await,
+            None => Ok(false),
         }
-        Ok(Actor { key, session, peer, generation })
     }
 
     /// Takes note of keys, users and sessions that changed.
@@ -120,6 +210,21 @@ impl Access {
     pub(crate) async fn refresh(&self) -> Result<(), StoreError> {
         self.keys.refresh().await
     }
+
+    /// Resolves the host names of all keys that are valid at `now`.
+    pub(crate) async fn resolve_hosts(&self, now: Timestamp) {
+        let keys = self.keys.all();
+        let valid = keys.iter().filter(|key| key.is_valid_at(now));
+        let names = valid.flat_map(|key| key.hosts()).map(str::to_owned).collect();
+        self.hosts.refresh(names).await;
+    }
+}
+
+/// A key that is not accepted by what is known.
+enum NotYet {
+    Refused(&'static str, Option<Arc<ApiKey>>),
+    /// Its host names have no addresses.
+    Hosts(Arc<ApiKey>),
 }
 
 /// A key that was accepted; not yet somebody.
@@ -137,26 +242,20 @@ impl CheckedKey {
     }
 }
 
-/// What came as a token.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Token<'a> {
-    /// None came.
-    Absent,
-    /// Something that can be no token.
-    Malformed,
-    /// This one, canonical.
-    Sent(&'a Secret<String>),
-}
-
 impl Actor {
     /// The key that acts.
     pub(crate) fn key(&self) -> &ApiKey {
-        &self.key
+        &self.checked.key
     }
 
     /// The session it acts in, where it needs one.
     pub(crate) fn session(&self) -> Option<&Session> {
-        self.session.as_deref()
+        self.checked.session.as_deref()
+    }
+
+    /// What it was checked against, for the transaction that acts for it.
+    pub(crate) fn checked(&self) -> Checked {
+        self.checked.clone()
     }
 
     /// Where it acts from.
@@ -164,161 +263,11 @@ impl Actor {
         self.peer
     }
 
-    /// The state of keys, users and sessions in which it was checked.
-    pub(crate) const fn generation(&self) -> i64 {
-        self.generation
-    }
-
     /// It has this right.
     pub(crate) fn may(&self, right: Right) -> bool {
-        self.key.may(right)
+        self.checked.key.may(right)
     }
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::clock::Clock;
-    use crate::id::TenantId;
-    use crate::keys::KeyWish;
-    use crate::sessions::LIFETIME;
-    use crate::store::fixture::{API_KEY, Fixture, NOW, TENANT, open};
-    use crate::store::sqlite::Missing;
-
-    const PEER: &str = "192.0.2.7";
-    const OTHER_KEY: &str = "6b1f0000-0000-4000-8000-000000000001";
-
-    fn access(there: &Fixture) -> (Access, Sessions) {
-        let keys = Keys::new(there.store.clone(), there.pepper.clone(), Clock::manual(NOW));
-        let sessions = Sessions::new(there.store.clone(), there.pepper.clone(), Clock::manual(NOW));
-        (Access::new(keys, sessions.clone()), sessions)
-    }
-
-    /// Who acts with the one key of `there`, for the tests of what takes an actor.
-    pub(crate) async fn actor(there: &Fixture) -> Actor {
-        let (access, _) = access(there);
-        access.refresh().await.unwrap();
-        let secret = Secret::new(API_KEY.to_owned());
-        let checked = access.check_key(Some(&secret), PEER.parse().unwrap(), NOW).await.unwrap();
-        access.check_token(checked, Token::Absent, NOW).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_key_is_accepted_while_it_is_valid_and_from_where_it_may_be_used() {
-        for (change, expected) in [
-            ("last_used_at = 5", None),
-            ("peers = '192.0.2.0/24 2001:db8::/32'", None),
-            ("peers = '198.51.100.0/24'", Some("not allowed from this address")),
-            ("expires_at = 1790000000001", None),
-            ("expires_at = 1790000000000", Some("expired")),
-            ("revoked_at = 5", Some("revoked")),
-            ("hash = zeroblob(32)", Some("unknown")),
-        ] {
-            let there = Fixture::new().await;
-            there.by_hand(&format!("UPDATE keys SET {change}"));
-            let (access, _) = access(&there);
-            access.refresh().await.unwrap();
-            let secret = Secret::new(API_KEY.to_owned());
-            let checked = access.check_key(Some(&secret), PEER.parse().unwrap(), NOW).await;
-            let refused = match checked {
-                Ok(_) => None,
-                Err(AccessError::Key(why)) => Some(why),
-                Err(error) => panic!("{error}"),
-            };
-            assert_eq!(refused, expected, "{change}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_key_that_another_process_made_counts_at_once() {
-        let there = Fixture::new().await;
-        let (access, _) = access(&there);
-        access.refresh().await.unwrap();
-        let check = async |secret: &Secret<String>| {
-            access.check_key(Some(secret), PEER.parse().unwrap(), NOW).await
-        };
-        let (other, pepper) = open(there.path().parent().unwrap(), Missing::Refuse);
-        let wish = KeyWish {
-            name: "made elsewhere".to_owned(),
-            tenant: TenantId::new(TENANT),
-            requires_token: false,
-            rights: Vec::new(),
-            peers: Vec::new(),
-            post_only: false,
-            reason_required: false,
-            expires_at: None,
-        };
-        let (_, secret) = Keys::new(other, pepper, Clock::System).create(wish).await.unwrap();
-        assert!(check(&secret).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn while_the_store_fails_a_key_it_may_have_is_not_called_unknown() {
-        let there = Fixture::new().await;
-        let (access, _) = access(&there);
-        access.refresh().await.unwrap();
-        there.by_hand("ALTER TABLE access_generation RENAME TO hidden");
-        let check = async |secret: &str| {
-            let secret = Secret::new(secret.to_owned());
-            access.check_key(Some(&secret), PEER.parse().unwrap(), NOW).await
-        };
-        assert!(matches!(check(OTHER_KEY).await, Err(AccessError::Store(_))));
-        assert!(matches!(check("no key of ours").await, Err(AccessError::Key("unknown"))));
-        assert!(check(API_KEY).await.is_ok(), "it is in memory");
-    }
-
-    #[tokio::test]
-    async fn a_token_counts_for_its_own_key_within_its_hour_and_only_where_one_is_needed() {
-        let there = Fixture::new().await;
-        let (other, _) = there.make_key(OTHER_KEY).await;
-        there.by_hand("UPDATE keys SET requires_token = 1");
-        let (access, sessions) = access(&there);
-        access.refresh().await.unwrap();
-        let own = sessions.create(there.key).await.unwrap().unwrap().token;
-        let foreign = sessions.create(other).await.unwrap().unwrap().token;
-        let secret = Secret::new(API_KEY.to_owned());
-        let check = async |token, now| {
-            let checked =
-                access.check_key(Some(&secret), PEER.parse().unwrap(), NOW).await.unwrap();
-            match access.check_token(checked, token, now).await {
-                Ok(actor) if actor.session().is_some() => "session",
-                Ok(_) => "no session",
-                Err(AccessError::TokenNeeded) => "needed",
-                Err(AccessError::Token) => "refused",
-                Err(error) => panic!("{error}"),
-            }
-        };
-        let end = NOW + LIFETIME;
-        let before = end - Duration::from_millis(1);
-        for (token, now, expected) in [
-            (Token::Sent(&own), before, "session"),
-            (Token::Sent(&own), end, "refused"),
-            (Token::Sent(&foreign), NOW, "refused"),
-            (Token::Sent(&secret), NOW, "refused"),
-            (Token::Malformed, NOW, "refused"),
-            (Token::Absent, NOW, "needed"),
-        ] {
-            assert_eq!(check(token, now).await, expected, "{token:?} {now}");
-        }
-        there.by_hand("UPDATE keys SET requires_token = 0");
-        access.refresh().await.unwrap();
-        for token in [Token::Sent(&foreign), Token::Malformed, Token::Absent] {
-            assert_eq!(check(token, NOW).await, "no session", "{token:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_store_that_cannot_be_asked_is_no_refusal() {
-        let there = Fixture::new().await;
-        there.by_hand("UPDATE keys SET requires_token = 1");
-        let (access, _) = access(&there);
-        access.refresh().await.unwrap();
-        let secret = Secret::new(API_KEY.to_owned());
-        let checked = access.check_key(Some(&secret), PEER.parse().unwrap(), NOW).await.unwrap();
-        there.by_hand("ALTER TABLE sessions RENAME TO elsewhere");
-        let nobody = access.check_token(checked, Token::Sent(&secret), NOW).await;
-        assert!(matches!(nobody, Err(AccessError::Store(_))), "{nobody:?}");
-    }
-}
+pub(crate) mod tests;

@@ -2,10 +2,12 @@
 //!
 //! What changes something is recorded in the transaction that does it. A refusal and a look-up change
 //! nothing, so those alike within a second are folded into one record with a count, in bounded
-//! memory, and written within a second. Look-ups of different calls or deletions are never alike:
-//! whoever reads the record wants to know who looked at which.
+//! memory, and written within a second. Look-ups are alike only when all of them is the same: whoever
+//! reads the record wants to know who looked at which, and how. Of refusals a record for several
+//! keeps what all of them have in common, so that it says of none of them what was another's.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +15,8 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, Timestamp};
 use crate::model::chain::{AuditEvent, Personal};
-use crate::store::{Refused, Store};
+use crate::store::Store;
+use crate::store::access::AuditEntry;
 
 /// How often what has gathered is written.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -27,7 +30,7 @@ const WRITTEN_TOGETHER: usize = 250;
 pub(crate) struct Audit {
     store: Store,
     clock: Clock,
-    held: Arc<Mutex<HashMap<Alike, Refused>>>,
+    held: Arc<Mutex<HashMap<Alike, AuditEntry>>>,
 }
 
 /// What makes two decisions count as one.
@@ -37,8 +40,10 @@ struct Alike {
     peer: Option<String>,
     action: String,
     result: &'static str,
-    /// What was looked up.
-    seen: Option<String>,
+    /// Why, where the result does not say it.
+    cause: Option<&'static str>,
+    /// All of it, when it is a look-up.
+    look: Option<Box<(AuditEvent, Personal)>>,
     second: i64,
 }
 
@@ -50,42 +55,27 @@ impl Audit {
 
     /// Takes note of a refusal.
     pub(crate) fn refused(&self, event: AuditEvent, personal: Personal) {
-        self.note(event, personal, None);
+        self.note(event, personal, false);
     }
 
     /// Takes note that a call or a deletion was looked up.
     pub(crate) fn looked_up(&self, event: AuditEvent, personal: Personal) {
-        let seen = event.deletion_id.clone().or_else(|| event.call_id.clone());
-        self.note(event, personal, seen);
+        self.note(event, personal, true);
     }
 
-    fn note(&self, mut event: AuditEvent, mut personal: Personal, seen: Option<String>) {
+    fn note(&self, event: AuditEvent, personal: Personal, is_look: bool) {
         let at = self.clock.now();
-        let mut alike = Alike {
+        let alike = Alike {
             key_id: event.key_id.clone(),
             peer: personal.peer.clone(),
             action: event.action.clone(),
             result: event.result,
-            seen,
+            cause: event.cause,
+            look: is_look.then(|| Box::new((event.clone(), personal.clone()))),
             second: at.0.div_euclid(1000),
         };
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.len() >= HELD && !held.contains_key(&alike) {
-            // One record for all of a result until there is room again: nobody's in particular.
-            personal = Personal::default();
-            event = AuditEvent {
-                action: String::new(),
-                decision: event.decision,
-                result: event.result,
-                tenant: None,
-                key_id: None,
-                call_id: None,
-                deletion_id: None,
-                parameters: Vec::new(),
-            };
-            alike = Alike { result: event.result, ..Alike::default() };
-        }
-        fold(&mut held, alike, Refused { at, count: 1, event, personal });
+        fold(&mut held, alike, AuditEntry { at, count: 1, event, personal });
     }
 
     /// Writes what gathers until `shutdown`, and then once more.
@@ -115,7 +105,7 @@ impl Audit {
             && !now.is_empty()
         {
             let refusals = now.iter().map(|(_, refused)| refused.clone()).collect();
-            if let Err(error) = self.store.record_refusals(refusals).await {
+            if let Err(error) = self.store.record(refusals).await {
                 tracing::error!(
                     refusals = unwritten.len(),
                     "refusals and look-ups could not be recorded: {error}"
@@ -131,13 +121,49 @@ impl Audit {
     }
 }
 
-fn fold(held: &mut HashMap<Alike, Refused>, alike: Alike, refused: Refused) {
-    held.entry(alike)
-        .and_modify(|known| {
-            known.count += refused.count;
-            known.at = Timestamp::min(known.at, refused.at);
-        })
-        .or_insert(refused);
+/// Counts `refused` in the record of its like. Past [`HELD`], it is counted in one record for all of its
+/// result until there is room again, which is nobody's in particular.
+fn fold(held: &mut HashMap<Alike, AuditEntry>, mut alike: Alike, mut refused: AuditEntry) {
+    if held.len() >= HELD && !held.contains_key(&alike) {
+        let AuditEvent { decision, result, .. } = refused.event;
+        refused.event = AuditEvent { decision, result, ..AuditEvent::default() };
+        refused.personal = Personal::default();
+        alike = Alike { result, ..Alike::default() };
+    }
+    match held.entry(alike) {
+        Entry::Occupied(mut known) => known.get_mut().add(refused),
+        Entry::Vacant(room) => {
+            room.insert(refused);
+        }
+    }
+}
+
+impl AuditEntry {
+    /// Counts `other`, which is alike, in this one; what the two do not share is left out, and all
+    /// parameters of both are named.
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.at = Timestamp::min(self.at, other.at);
+        let (event, personal) = (&mut self.event, &mut self.personal);
+        for (known, other) in [
+            (&mut event.call_id, other.event.call_id),
+            (&mut event.deletion_id, other.event.deletion_id),
+            (&mut event.session_id, other.event.session_id),
+            (&mut personal.user, other.personal.user),
+            (&mut personal.selector, other.personal.selector),
+            (&mut personal.reason, other.personal.reason),
+            (&mut personal.subject, other.personal.subject),
+        ] {
+            if *known != other {
+                *known = None;
+            }
+        }
+        for name in other.event.parameters {
+            if !event.parameters.contains(&name) {
+                event.parameters.push(name);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -175,6 +201,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_refused_for_different_causes_is_counted_apart() {
+        let there = Fixture::new().await;
+        let audit = Audit::new(there.store.clone(), Clock::manual(NOW));
+        for cause in [Some("expired"), Some("revoked"), None, Some("expired")] {
+            audit.refused(AuditEvent { result: "bad_key", cause, ..event() }, peer("a"));
+        }
+        audit.write().await;
+        assert_eq!(there.look::<i64>("SELECT count(*) FROM audit"), 3);
+        let expired = "SELECT count FROM audit WHERE canonical LIKE '%\"cause\":\"expired\"%'";
+        assert_eq!(there.look::<i64>(expired), 2);
+    }
+
+    #[tokio::test]
+    async fn a_record_for_logins_of_several_names_nobody() {
+        let there = Fixture::new().await;
+        let audit = Audit::new(there.store.clone(), Clock::manual(NOW));
+        let login = |user: &str| Personal { user: Some(user.to_owned()), ..peer("a") };
+        let wrong = |result| AuditEvent { result, ..event() };
+        for (result, user) in [("bad_login", "jane"), ("bad_login", "jane"), ("refused", "jane")] {
+            audit.refused(wrong(result), login(user));
+        }
+        audit.refused(wrong("refused"), login("joe"));
+        audit.write().await;
+        let named = "SELECT count(*) FROM audit WHERE personal LIKE '%jane%'";
+        assert_eq!(there.look::<i64>(named), 1);
+        assert_eq!(there.look::<i64>("SELECT count(*) FROM audit WHERE personal LIKE '%joe%'"), 0);
+        assert_eq!(counts(&there), "2,2");
+    }
+
+    #[tokio::test]
     async fn looks_at_one_call_are_folded_and_looks_at_two_are_not() {
         let there = Fixture::new().await;
         let audit = Audit::new(there.store.clone(), Clock::manual(NOW));
@@ -197,6 +253,62 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn looks_at_one_call_by_other_ways_are_other_records() {
+        let there = Fixture::new().await;
+        let audit = Audit::new(there.store.clone(), Clock::manual(NOW));
+        let selected =
+            |selector: &str| Personal { selector: Some(selector.to_owned()), ..peer("a") };
+        let look = || AuditEvent {
+            call_id: Some("one".to_owned()),
+            parameters: vec!["callID"],
+            ..event()
+        };
+        audit.looked_up(look(), selected("callID=1:a;"));
+        audit.looked_up(look(), selected("nativeID=1:b;"));
+        audit.looked_up(AuditEvent { parameters: vec!["cid"], ..look() }, selected("callID=1:a;"));
+        audit.looked_up(
+            AuditEvent { session_id: Some("s".to_owned()), ..look() },
+            selected("callID=1:a;"),
+        );
+        audit.looked_up(look(), selected("callID=1:a;"));
+        audit.write().await;
+        assert_eq!(there.look::<i64>("SELECT count(*) FROM audit"), 4);
+        assert_eq!(there.look::<i64>("SELECT count(*) FROM audit WHERE count = 2"), 1);
+    }
+
+    #[tokio::test]
+    async fn a_record_of_several_refusals_says_only_what_holds_for_all_of_them() {
+        let there = Fixture::new().await;
+        let audit = Audit::new(there.store.clone(), Clock::manual(NOW));
+        let refuse = |one: &str, name| {
+            let event = AuditEvent {
+                call_id: Some(one.to_owned()),
+                deletion_id: Some(one.to_owned()),
+                session_id: Some(one.to_owned()),
+                parameters: vec!["apiKey", name],
+                ..event()
+            };
+            let personal = Personal {
+                user: Some("jane".to_owned()),
+                selector: Some(one.to_owned()),
+                reason: Some(one.to_owned()),
+                subject: Some(one.to_owned()),
+                ..peer("a")
+            };
+            audit.refused(event, personal);
+        };
+        for (one, name) in [("first", "callID"), ("second", "extension"), ("second", "callID")] {
+            refuse(one, name);
+        }
+        audit.write().await;
+        let record: String = there.look("SELECT canonical || personal FROM audit WHERE count = 3");
+        assert!(!record.contains("first") && !record.contains("second"), "{record}");
+        for kept in ["\"parameters\":[\"apiKey\",\"callID\",\"extension\"]", "\"user\":\"jane\""] {
+            assert!(record.contains(kept), "{kept} in {record}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_written_is_kept_and_counted_on() {
         let there = Fixture::new().await;
         let audit = Audit::new(there.store.clone(), Clock::manual(NOW));
@@ -209,6 +321,32 @@ mod tests {
         there.by_hand("DROP TRIGGER refuse");
         audit.write().await;
         assert_eq!(counts(&there), "2");
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_while_nothing_can_be_written_has_an_end() {
+        let there = Fixture::new().await;
+        let audit = Audit::new(there.store.clone(), Clock::manual(NOW));
+        there.by_hand(
+            "CREATE TRIGGER refuse BEFORE INSERT ON audit BEGIN SELECT raise(ABORT, ''); END",
+        );
+        let newer = Audit::new(there.store.clone(), Clock::manual(NOW));
+        for n in 0..HELD {
+            audit.refused(event(), peer(&format!("old {n}")));
+            newer.refused(event(), peer(&format!("new {n}")));
+        }
+        // As if these had come while the others were on their way.
+        let newer = std::mem::take(&mut *newer.held.lock().unwrap());
+        let old = std::mem::replace(&mut *audit.held.lock().unwrap(), newer);
+        for (alike, entry) in old {
+            fold(&mut audit.held.lock().unwrap(), alike, entry);
+        }
+        audit.write().await;
+        assert!(audit.held.lock().unwrap().len() <= HELD + 1);
+        there.by_hand("DROP TRIGGER refuse");
+        audit.write().await;
+        let twice = i64::try_from(2 * HELD).unwrap();
+        assert_eq!(there.look::<i64>("SELECT sum(count) FROM audit"), twice);
     }
 
     #[tokio::test]

@@ -6,10 +6,13 @@
 
 mod calls;
 mod check;
+mod csv;
 mod deletions;
 mod demo;
 mod end;
 mod error;
+mod file;
+mod ids;
 mod keys;
 mod lock;
 mod migrate;
@@ -17,6 +20,7 @@ mod output;
 pub(crate) mod serve;
 mod simulate;
 mod tokens;
+mod users;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -120,10 +124,13 @@ enum Command {
     Check(check::CheckOptions),
     /// Brings the database to this program's schema, after a backup; makes it when there is none
     Migrate(migrate::MigrateOptions),
-    /// Makes, lists and revokes API keys
+    /// Makes, lists, rotates, revokes and imports API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Makes session tokens
+    /// Makes, lists and disables the people who log in
+    #[command(subcommand)]
+    Users(users::UsersCommand),
+    /// Makes, lists and revokes session tokens
     #[command(subcommand)]
     Tokens(tokens::TokensCommand),
     /// Imports and shows calls
@@ -168,6 +175,9 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Command::Check(check) => check::run(&check, &options, terminal),
         Command::Migrate(migrate) => migrate::run(&migrate, &load(&options)?, terminal),
         Command::Keys(keys) => one_thread()?.block_on(keys::run(keys, &load(&options)?, terminal)),
+        Command::Users(users) => {
+            one_thread()?.block_on(users::run(users, &load(&options)?, terminal))
+        }
         Command::Tokens(tokens) => {
             one_thread()?.block_on(tokens::run(tokens, &load(&options)?, terminal))
         }

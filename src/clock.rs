@@ -2,11 +2,8 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
-#[cfg(test)]
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 /// An instant in milliseconds since 1970-01-01T00:00:00Z.
@@ -70,12 +67,20 @@ impl fmt::Debug for Timestamp {
 pub(crate) enum Clock {
     /// The system's wall clock.
     System,
+    /// The system's wall clock and so many milliseconds: what a whole gateway under test runs by.
+    /// It goes on by itself, because a gateway has work that waits for its time.
+    Ahead(Arc<AtomicI64>),
     /// A clock that only tests move.
     #[cfg(test)]
     Manual(Arc<AtomicI64>),
 }
 
 impl Clock {
+    /// The system's wall clock, until [`Clock::advance`].
+    pub(crate) fn movable() -> Self {
+        Self::Ahead(Arc::default())
+    }
+
     /// A clock that stands at `start` until [`Clock::advance`].
     #[cfg(test)]
     pub(crate) fn manual(start: Timestamp) -> Self {
@@ -85,20 +90,34 @@ impl Clock {
     /// The time now.
     pub(crate) fn now(&self) -> Timestamp {
         match self {
-            #[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
-            Self::System => Timestamp(jiff::Timestamp::now().as_millisecond()),
+            Self::System => system(),
+            Self::Ahead(milliseconds) => {
+                Timestamp(system().0.saturating_add(milliseconds.load(Ordering::SeqCst)))
+            }
             #[cfg(test)]
             Self::Manual(milliseconds) => Timestamp(milliseconds.load(Ordering::SeqCst)),
         }
     }
 
-    /// Moves a manual clock forward; a system clock stays as it is.
-    #[cfg(test)]
+    /// Moves a clock of tests forward; a system clock stays as it is.
     pub(crate) fn advance(&self, by: Duration) {
-        if let Self::Manual(clock) = self {
-            clock.fetch_add(milliseconds(by), Ordering::SeqCst);
+        match self {
+            Self::System => {}
+            Self::Ahead(clock) => {
+                clock.fetch_add(milliseconds(by), Ordering::SeqCst);
+            }
+            #[cfg(test)]
+            Self::Manual(clock) => {
+                clock.fetch_add(milliseconds(by), Ordering::SeqCst);
+            }
         }
     }
+}
+
+fn system() -> Timestamp {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads it")]
+    let now = jiff::Timestamp::now();
+    Timestamp(now.as_millisecond())
 }
 
 #[cfg(test)]
@@ -110,6 +129,16 @@ mod tests {
         let instant = Timestamp::parse("2026-11-22T05:32:55.123+01:00").unwrap();
         assert_eq!(instant.to_string(), "2026-11-22T04:32:55.123Z");
         assert!(Timestamp::parse("2026-11-22 05:32").is_err());
+    }
+
+    #[test]
+    fn a_movable_clock_is_ahead_of_the_system_by_as_much_as_it_was_moved() {
+        let clock = Clock::movable();
+        let other = clock.clone();
+        let before = Clock::System.now();
+        clock.advance(Duration::from_hours(1));
+        let ahead = other.now().since(before);
+        assert!((3600..3660).contains(&ahead.as_secs()), "{ahead:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod fold;
 mod head;
 pub(crate) mod health;
 mod log;
+mod peer;
 mod respond;
 mod route;
 pub(crate) mod rules;
@@ -21,10 +22,11 @@ use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::http::head::Head;
-use crate::http::log::AccessLine;
+use crate::http::log::{AccessLine, Unlogged};
 use crate::http::route::Route;
 use crate::http::rules::RequestRules;
 use crate::id::RequestId;
@@ -36,12 +38,13 @@ use crate::secret::SafeUri;
 pub(crate) struct LegacyHttp {
     app: Arc<App>,
     rules: RequestRules,
+    unlogged: Unlogged,
 }
 
 impl LegacyHttp {
     /// Answers for `app` by `rules`.
-    pub(crate) const fn new(app: Arc<App>, rules: RequestRules) -> Self {
-        Self { app, rules }
+    pub(crate) fn new(app: Arc<App>, rules: RequestRules) -> Self {
+        Self { app, rules, unlogged: Unlogged::default() }
     }
 
     /// Answers one request and writes its line in the access log.
@@ -50,7 +53,13 @@ impl LegacyHttp {
         request: Request<Incoming>,
         peer: IpAddr,
     ) -> Response<Full<Bytes>> {
-        let handle = |request| legacy::handle(&self.app, request);
+        let handle = async |request| {
+            let answered = legacy::handle(&self.app, request).await;
+            if answered.log.is_braked {
+                self.unlogged.note(Instant::now());
+            }
+            answered
+        };
         let refuse = |request: &_, error| legacy::refuse(&self.app, request, error);
         one_request(&self.rules, request, peer, handle, refuse).await
     }
@@ -71,16 +80,19 @@ async fn one_request<F: Future<Output = Answered>>(
     let route = route::route(&method, uri.expose().path(), &rules.paths);
     let line = AccessLine::begin(id, route, &method);
     let head = Head::read(&headers);
+    let peer = peer::client(peer, &rules.trusted_proxies, &headers);
     let checked = rules.check(route, &method, uri.expose(), head.bytes);
 
     let mut request = LegacyRequest {
         id,
         peer,
+        at_our_path: route != Route::NotFound,
         post: method == Method::POST,
         uri,
         form: None,
         api_key_header: head.api_key,
         bearer: head.bearer,
+        basic: head.basic,
         prefetch: head.prefetch,
     };
     let mut unread = !body.is_end_stream();
@@ -126,6 +138,7 @@ mod tests {
             paths: vec!["/verba/api".to_owned()],
             limits: LimitsConfig { request_line: 8192, headers: 32_768, body: 65_536, value: 1024 },
             body_timeout: LONG,
+            trusted_proxies: Vec::new(),
         }
     }
 
@@ -139,6 +152,7 @@ mod tests {
                 code: 0,
                 parameters: vec!["action", "callID"],
                 unknown_parameters: 1,
+                is_braked: false,
             },
         }
     }

@@ -203,10 +203,7 @@ impl Journal {
     ) -> Ask {
         let key = actor.key();
         Ask {
-            generation: actor.generation(),
-            tenant: key.tenant.clone(),
-            key_row: key.row,
-            session_row: actor.session().map(|session| session.row),
+            checked: actor.checked(),
             question: Question {
                 now,
                 status: request.selector.status.clone(),
@@ -214,7 +211,7 @@ impl Journal {
                 ended_is_success: self.rules.on_ended == OnEnded::Success,
                 sees_candidates: actor.may(Right::SeeCandidates),
             },
-            selection: self.rules.selection.select(key.tenant_row, request.selector),
+            selection: self.rules.selection.select(key, request.selector),
             peer: actor.peer().to_string(),
             reason: request.reason,
             now,

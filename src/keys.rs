@@ -1,26 +1,41 @@
-//! API keys: made, listed, revoked, and found by the keyed hash of what a caller sent.
+//! API keys: made, listed, rotated, revoked, and found by the keyed hash of what a caller sent.
 //!
 //! The secret of a key exists in the clear once, when it is made.
 
+mod options;
+mod uses;
+pub(crate) mod weak;
+
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use self::uses::Uses;
+use self::weak::weakness;
 use crate::clock::{Clock, Timestamp};
 use crate::id::{KeyId, TenantId};
-use crate::model::key::ApiKey;
+use crate::model::key::{ApiKey, Peer};
+use crate::model::number::pattern::NumberPattern;
 use crate::model::rights::Right;
+use crate::model::selector::IdentifierKind;
+use crate::operator::Operator;
 use crate::secret::Secret;
 use crate::store::Store;
+use crate::store::access::{
+    AccessSnapshot, AuditEntry, HashedSecret, KeyReport, NewKey, Revoked, Rotated,
+};
 use crate::store::error::StoreError;
 use crate::store::pepper::{Hashed, Pepper};
-use crate::store::records::{AccessSnapshot, NewKey};
 
 /// Between two looks for keys that are not in memory: whoever guesses keys, however many at once,
 /// costs the store this much and no more.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// How often it is written from where keys were used.
+const USES_INTERVAL: Duration = Duration::from_secs(2);
 
 /// All keys, held in memory while their generation stands.
 #[derive(Clone, Debug)]
@@ -30,6 +45,7 @@ pub(crate) struct Keys {
     clock: Clock,
     snapshot: Arc<RwLock<Arc<AccessSnapshot>>>,
     look: Arc<Mutex<Option<Look>>>,
+    uses: Arc<Uses>,
 }
 
 /// The last look for keys that were not in memory.
@@ -42,53 +58,161 @@ struct Look {
 
 /// What a new key is to be.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(crate) struct KeyWish {
     /// 3 to 128 characters.
     pub(crate) name: String,
+    pub(crate) owner: Option<String>,
     pub(crate) tenant: TenantId,
     pub(crate) requires_token: bool,
-    /// [`Right::DEFAULT`] when empty.
+    /// [`Right::DEFAULT`] when empty, and [`Right::LOGIN`] besides for one that needs a token.
     pub(crate) rights: Vec<Right>,
-    pub(crate) peers: Vec<ipnet::IpNet>,
+    /// All when empty.
+    pub(crate) identifiers: Vec<IdentifierKind>,
+    /// Every call when empty.
+    pub(crate) numbers: Vec<NumberPattern>,
+    /// Everywhere when empty.
+    pub(crate) peers: Vec<Peer>,
     pub(crate) post_only: bool,
     pub(crate) reason_required: bool,
+    pub(crate) query_passwords: bool,
     pub(crate) expires_at: Option<Timestamp>,
+}
+
+impl KeyWish {
+    /// A key with this name that may do what every new key may.
+    pub(crate) const fn named(name: String, tenant: TenantId) -> Self {
+        Self {
+            name,
+            owner: None,
+            tenant,
+            requires_token: false,
+            rights: Vec::new(),
+            identifiers: Vec::new(),
+            numbers: Vec::new(),
+            peers: Vec::new(),
+            post_only: false,
+            reason_required: false,
+            query_passwords: true,
+            expires_at: None,
+        }
+    }
+
+    fn effective_rights(&self) -> Vec<Right> {
+        if !self.rights.is_empty() {
+            return self.rights.clone();
+        }
+        let login = if self.requires_token { &Right::LOGIN[..] } else { &[] };
+        [&Right::DEFAULT[..], login].concat()
+    }
+}
+
+/// What came of rotating a key.
+#[derive(Debug)]
+pub(crate) enum Rotation {
+    /// The successor, its secret, and until when the old key counts.
+    Made { id: KeyId, secret: Secret<String>, old_expires_at: Timestamp },
+    /// It has a successor already.
+    Before(KeyId),
+    /// It is revoked or expired.
+    NotValid,
+    /// No key has this id.
+    Unknown,
 }
 
 impl Keys {
     /// None are known before the first [`Keys::refresh`].
     pub(crate) fn new(store: Store, pepper: Pepper, clock: Clock) -> Self {
-        Self { store, pepper, clock, snapshot: Arc::default(), look: Arc::default() }
+        Self {
+            store,
+            pepper,
+            clock,
+            snapshot: Arc::default(),
+            look: Arc::default(),
+            uses: Arc::default(),
+        }
     }
 
-    /// Makes a key. The secret is a GUID of 122 random bits and is not kept.
+    /// Makes a key. The secret is a GUID of 128 random bits and is not kept.
     ///
     /// # Errors
     ///
     /// No key was made.
     pub(crate) async fn create(
         &self,
+        operator: &Operator,
         wish: KeyWish,
     ) -> Result<(KeyId, Secret<String>), StoreError> {
-        let id = KeyId::random();
-        let secret = Secret::new(Uuid::new_v4().hyphenated().to_string());
-        let rights = if wish.rights.is_empty() { Right::DEFAULT.to_vec() } else { wish.rights };
-        let key = NewKey {
-            id,
-            tenant: wish.tenant,
-            name: wish.name,
-            pepper: self.pepper.fingerprint().to_owned(),
-            hash: self.pepper.hash(Hashed::Key, &secret),
-            requires_token: wish.requires_token,
-            rights,
-            peers: wish.peers,
-            post_only: wish.post_only,
-            reason_required: wish.reason_required,
-            created_at: self.clock.now(),
-            expires_at: wish.expires_at,
-        };
-        self.store.create_key(key).await?;
+        let secret = random_secret()?;
+        let now = self.clock.now();
+        let options = wish.options();
+        let key = self.new_key(wish, &secret, false, now);
+        let id = key.id;
+        let entry = recorded(operator.entry("keys create", now), &key, options);
+        self.store.create_keys(vec![(key, entry)]).await?;
         Ok((id, secret))
+    }
+
+    /// Makes keys with secrets (canonical) that clients have already: all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Conflict`] when a secret is a key's already, or there twice. No key was made.
+    pub(crate) async fn import(
+        &self,
+        operator: &Operator,
+        keys: Vec<(KeyWish, Secret<String>)>,
+    ) -> Result<Vec<KeyId>, StoreError> {
+        let now = self.clock.now();
+        let keys: Vec<_> = keys
+            .into_iter()
+            .map(|(wish, secret)| {
+                let options = wish.options();
+                let key = self.new_key(wish, &secret, weakness(&secret).is_some(), now);
+                let entry = recorded(operator.entry("keys import", now), &key, options);
+                (key, entry)
+            })
+            .collect();
+        let ids = keys.iter().map(|(key, _)| key.id).collect();
+        self.store.create_keys(keys).await?;
+        Ok(ids)
+    }
+
+    /// The positions of those secrets (canonical) that are a key's already.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub(crate) async fn known(&self, secrets: &[Secret<String>]) -> Result<Vec<usize>, StoreError> {
+        let hash = |secret| self.pepper.hash(Hashed::Key, secret);
+        self.store.known_secrets(secrets.iter().map(hash).collect()).await
+    }
+
+    /// Makes a successor with the same rights and limits; the old key counts for `grace` longer.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    pub(crate) async fn rotate(
+        &self,
+        operator: &Operator,
+        id: KeyId,
+        grace: Duration,
+    ) -> Result<Rotation, StoreError> {
+        let secret = random_secret()?;
+        let now = self.clock.now();
+        let successor = KeyId::random();
+        let mut entry = operator.entry("keys rotate", now);
+        entry.event.parameters.push("--grace");
+        let made = (successor, self.hashed(&secret));
+        Ok(match self.store.rotate_key(id, now + grace, made, entry).await? {
+            Rotated::Now { old_expires_at } => {
+                Rotation::Made { id: successor, secret, old_expires_at }
+            }
+            Rotated::Before(other) => Rotation::Before(other),
+            Rotated::NotValid => Rotation::NotValid,
+            Rotated::Unknown => Rotation::Unknown,
+        })
     }
 
     /// All keys, revoked ones included, in the order they were made.
@@ -96,17 +220,54 @@ impl Keys {
     /// # Errors
     ///
     /// When the store cannot be read.
-    pub(crate) async fn list(&self) -> Result<Vec<Arc<ApiKey>>, StoreError> {
+    pub(crate) async fn list(&self) -> Result<Vec<KeyReport>, StoreError> {
         self.store.keys().await
     }
 
-    /// Revokes a key for good; gives false when none of that id was valid.
+    /// Revokes a key for good, with its sessions.
     ///
     /// # Errors
     ///
     /// The key is as it was.
-    pub(crate) async fn revoke(&self, id: KeyId) -> Result<bool, StoreError> {
-        self.store.revoke_key(id, self.clock.now()).await
+    pub(crate) async fn revoke(
+        &self,
+        operator: &Operator,
+        id: KeyId,
+    ) -> Result<Revoked, StoreError> {
+        self.store.revoke_key(id, operator.entry("keys revoke", self.clock.now())).await
+    }
+
+    /// Takes note that a key was used, to be written by [`Keys::write_uses`].
+    pub(crate) fn used(&self, key: &ApiKey, peer: IpAddr, login: Option<&str>) {
+        self.uses.note(key.row, peer, login, self.clock.now());
+    }
+
+    /// Takes note that a password came in a query string, right or wrong.
+    pub(crate) fn password_in_query(&self, key: &ApiKey) {
+        self.uses.note_query_password(key.row);
+    }
+
+    /// Writes what gathers about uses until `shutdown`, and then once more.
+    pub(crate) async fn run_uses(self, mut shutdown: watch::Receiver<bool>) {
+        let mut interval = tokio::time::interval(USES_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !*shutdown.borrow_and_update() {
+            tokio::select! {
+                _ = interval.tick() => self.write_uses().await,
+                changed = shutdown.changed() => if changed.is_err() { break },
+            }
+        }
+        self.write_uses().await;
+    }
+
+    /// Writes what has gathered about uses; what cannot be written now is kept for the next time.
+    pub(crate) async fn write_uses(&self) {
+        self.uses.write(&self.store).await;
+    }
+
+    /// The keys as they are known in memory.
+    pub(crate) fn all(&self) -> Vec<Arc<ApiKey>> {
+        self.current().keys.values().cloned().collect()
     }
 
     /// Whether [`Keys::create`] could have made this secret.
@@ -163,74 +324,58 @@ impl Keys {
         result
     }
 
+    /// What a wish comes to.
+    fn new_key(
+        &self,
+        wish: KeyWish,
+        secret: &Secret<String>,
+        weak: bool,
+        created_at: Timestamp,
+    ) -> NewKey {
+        NewKey {
+            id: KeyId::random(),
+            rights: wish.effective_rights(),
+            tenant: wish.tenant,
+            name: wish.name,
+            owner: wish.owner,
+            secret: self.hashed(secret),
+            requires_token: wish.requires_token,
+            identifiers: wish.identifiers,
+            numbers: wish.numbers,
+            peers: wish.peers,
+            post_only: wish.post_only,
+            reason_required: wish.reason_required,
+            query_passwords: wish.query_passwords,
+            weak,
+            created_at,
+            expires_at: wish.expires_at,
+        }
+    }
+
+    fn hashed(&self, secret: &Secret<String>) -> HashedSecret {
+        HashedSecret {
+            pepper: self.pepper.fingerprint().to_owned(),
+            hash: self.pepper.hash(Hashed::Key, secret),
+        }
+    }
+
     fn current(&self) -> Arc<AccessSnapshot> {
         Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::fixture::{API_KEY, Fixture, NOW, TENANT};
-
-    #[tokio::test]
-    async fn a_key_is_found_by_its_secret_as_it_was_when_last_refreshed() {
-        let there = Fixture::new().await;
-        let keys = Keys::new(there.store.clone(), there.pepper.clone(), Clock::manual(NOW));
-        let secret = Secret::new(API_KEY.to_owned());
-        assert!(keys.find(&secret).0.is_none(), "none are known before the first look");
-        keys.refresh().await.unwrap();
-        assert_eq!(keys.find(&secret).0.unwrap().id, there.key);
-        assert!(keys.find(&Secret::new(TENANT.to_owned())).0.is_none());
-
-        there.by_hand("UPDATE keys SET revoked_at = 5");
-        assert_eq!(keys.find(&secret).0.unwrap().revoked_at, None);
-        keys.refresh().await.unwrap();
-        let (key, generation) = keys.find(&secret);
-        assert_eq!(key.unwrap().revoked_at, Some(Timestamp(5)));
-        assert_eq!(generation, there.store.access_generation().await.unwrap());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn whoever_comes_shortly_after_a_look_has_its_result_and_does_not_wait() {
-        let there = Fixture::new().await;
-        let keys = Keys::new(there.store.clone(), there.pepper.clone(), Clock::manual(NOW));
-        let begun = || keys.look.lock().unwrap().as_ref().unwrap().begun;
-        keys.look_again().await.unwrap();
-        let first = begun();
-        keys.look_again().await.unwrap();
-        assert_eq!(begun(), first);
-        there.by_hand("ALTER TABLE access_generation RENAME TO hidden");
-        keys.look_again().await.unwrap();
-        tokio::time::advance(LOOK_INTERVAL).await;
-        assert!(keys.look_again().await.is_err());
-        assert!(keys.look_again().await.is_err(), "what could not be told is not told now either");
-        assert!(begun() >= first + LOOK_INTERVAL);
-    }
-
-    #[tokio::test]
-    async fn a_made_key_has_its_wishes_and_is_revoked_once() {
-        let there = Fixture::new().await;
-        let keys = Keys::new(there.store.clone(), there.pepper.clone(), Clock::manual(NOW));
-        let wish = KeyWish {
-            name: "dispatch".to_owned(),
-            tenant: TenantId::new("Contoso.example"),
-            requires_token: true,
-            rights: Vec::new(),
-            peers: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
-            post_only: true,
-            reason_required: true,
-            expires_at: Some(Timestamp(9)),
-        };
-        let (id, secret) = keys.create(wish.clone()).await.unwrap();
-        keys.refresh().await.unwrap();
-        let key = keys.find(&secret).0.unwrap();
-        assert_eq!((key.id, key.tenant.as_str()), (id, "contoso.example"));
-        assert_eq!((&key.peers, key.expires_at), (&wish.peers, wish.expires_at));
-        assert_eq!(key.rights, Right::DEFAULT);
-        assert!(key.requires_token && key.post_only && key.reason_required);
-        assert!(keys.revoke(id).await.unwrap());
-        assert!(!keys.revoke(id).await.unwrap());
-        assert_eq!(keys.list().await.unwrap().len(), 2);
-    }
+fn random_secret() -> Result<Secret<String>, StoreError> {
+    Secret::random_guid()
+        .map_err(|_unspecified| StoreError::Other("there are no random bits".to_owned()))
 }
+
+/// The record of a key that is made.
+fn recorded(mut entry: AuditEntry, key: &NewKey, options: Vec<&'static str>) -> AuditEntry {
+    entry.event.parameters = options;
+    entry.event.key_id = Some(key.id.to_string());
+    entry.event.tenant = Some(key.tenant.to_string());
+    entry
+}
+
+#[cfg(test)]
+mod tests;

@@ -20,8 +20,10 @@ mod access;
 mod audit;
 mod journal;
 mod keys;
+mod operator;
 mod registry;
 mod sessions;
+mod users;
 
 mod graph;
 mod store;

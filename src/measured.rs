@@ -1,15 +1,19 @@
-//! What benchmarks reach of the pure parts: reading a request and rendering its answer, reading a
-//! notification.
+//! What benchmarks and tests reach and nobody else needs: reading a request and rendering its answer,
+//! reading a notification, and a gateway whose time can be moved.
 
+use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Uri;
 
+use crate::cli::serve::{Listeners, ServeError, serve_by};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::limits::LimitsConfig;
 use crate::id::{CallId, DeletionId, RequestId};
-use crate::legacy::action::Action;
+use crate::legacy::action::{self, Steps};
 use crate::legacy::codes::Table;
 use crate::legacy::error::GatewayError;
 use crate::legacy::outcome::{Outcome, OutcomeKind};
@@ -55,17 +59,19 @@ impl Measured {
         let request = LegacyRequest {
             id: RequestId::random(),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            at_our_path: true,
             post: false,
             uri: SafeUri::new(uri.parse::<Uri>().expect("a benchmark's URI is written by hand")),
             form: None,
             api_key_header: None,
             bearer: None,
+            basic: None,
             prefetch: false,
         };
         let params = Params::read(&request, &self.limits);
         let style = params.style();
         let reply = match read(&params, &request) {
-            Ok(_action) => render::outcome(&self.sent, &style),
+            Ok(()) => render::outcome(&self.sent, &style),
             Err(error) => render::error(&error, &style, self.table),
         };
         reply.body
@@ -80,9 +86,45 @@ pub fn notified(body: &[u8]) -> usize {
     }
 }
 
-fn read(params: &Params, request: &LegacyRequest) -> Result<Action, GatewayError> {
+/// A clock that goes as the system's does, and can be moved forward. All copies are one clock.
+#[derive(Clone, Debug)]
+pub struct TestClock(Clock);
+
+impl Default for TestClock {
+    fn default() -> Self {
+        Self(Clock::movable())
+    }
+}
+
+impl TestClock {
+    /// Moves it forward, for everybody who reads it.
+    pub fn advance(&self, by: Duration) {
+        self.0.advance(by);
+    }
+}
+
+/// As [`crate::serve`], with the time of `clock` for everything but the log. The commands of the
+/// command line keep the system's.
+///
+/// # Errors
+///
+/// As [`crate::serve`].
+pub async fn serve_at(
+    clock: TestClock,
+    listeners: Listeners,
+    config: Config,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    serve_by(clock.0, listeners, config, stop).await
+}
+
+fn read(params: &Params, request: &LegacyRequest) -> Result<(), GatewayError> {
     params.format()?;
     let name = params.action_name()?;
     let _credentials = params.credentials(request);
-    Ok(Action::read(name, params)?)
+    match name.steps() {
+        Steps::LogIn => drop(black_box(action::token_request(request, params)?)),
+        Steps::Act { read, .. } => drop(black_box(read(params)?)),
+    }
+    Ok(())
 }

@@ -13,3 +13,4 @@ pub(crate) mod plan;
 pub(crate) mod reconcile;
 pub(crate) mod rights;
 pub(crate) mod selector;
+pub(crate) mod user;

@@ -20,11 +20,12 @@ use hyper::header::{HeaderMap, HeaderName};
 use self::forward::Forward;
 use self::payload::Delivery;
 use self::token::{NotProven, Verifier};
-use crate::access::{Access, AccessError, Token};
+use crate::access::{Access, AccessError, CheckedKey, Token};
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::id::{KeyId, TenantId, canonical_guid};
+use crate::id::{TenantId, canonical_guid};
 use crate::model::chain::{AuditEvent, Personal};
+use crate::model::key::ApiKey;
 use crate::model::rights::Right;
 use crate::registry::Registry;
 use crate::reply::{ContentType, Reply};
@@ -139,6 +140,9 @@ pub(crate) enum Refused {
     /// More than one transaction should hold up others with.
     #[error("too many calls and participants at once")]
     TooMuch,
+    /// Whether its key may be used from there cannot be told.
+    #[error("it cannot be taken now: {0}")]
+    Hosts(AccessError),
     /// It could not be committed, or not be told who sent it.
     #[error("it cannot be taken now: {0}")]
     Unavailable(String),
@@ -167,17 +171,19 @@ impl Notifications {
     async fn bot(&self, api_key: &Secret<String>, peer: IpAddr) -> Result<TenantId, Refused> {
         let mut known = None;
         let result = self.check_bot(api_key, peer, &mut known).await;
-        if let Err(refused @ (Refused::Key(_) | Refused::NotPermitted)) = &result {
-            let (key_id, tenant) = known.unzip();
+        if let Err(refused @ (Refused::Key(_) | Refused::Hosts(_) | Refused::NotPermitted)) =
+            &result
+        {
+            let (key, cause) = refused.key_and_cause();
+            let key = key.or(known.as_ref().map(CheckedKey::key));
             let event = AuditEvent {
                 action: "Notify".to_owned(),
                 decision: "refused",
                 result: refused.word(),
-                tenant: tenant.map(|tenant: TenantId| tenant.to_string()),
-                key_id: key_id.map(|id: KeyId| id.to_string()),
-                call_id: None,
-                deletion_id: None,
-                parameters: Vec::new(),
+                tenant: key.map(|key| key.tenant.to_string()),
+                key_id: key.map(|key| key.id.to_string()),
+                cause,
+                ..AuditEvent::default()
             };
             let personal = Personal { peer: Some(peer.to_string()), ..Personal::default() };
             self.audit.refused(event, personal);
@@ -189,15 +195,19 @@ impl Notifications {
         &self,
         api_key: &Secret<String>,
         peer: IpAddr,
-        known: &mut Option<(KeyId, TenantId)>,
+        known: &mut Option<CheckedKey>,
     ) -> Result<TenantId, Refused> {
         let now = self.clock.now();
         let canonical = canonical_guid(api_key.expose()).map(Secret::new);
-        let checked = self.access.check_key(canonical.as_ref(), peer, now).await?;
-        let tenant = checked.key().tenant.clone();
-        *known = Some((checked.key().id, tenant.clone()));
-        let actor = self.access.check_token(checked, Token::Absent, now).await?;
-        if actor.may(Right::Notify) { Ok(tenant) } else { Err(Refused::NotPermitted) }
+        let api_key = canonical.as_ref().unwrap_or(api_key);
+        let checked = self.access.check_key(Some(api_key), peer, now).await?;
+        let checked = known.insert(checked).clone();
+        let actor = self.access.check_token(checked, Token::Absent, false, now).await?;
+        if actor.may(Right::Notify) {
+            Ok(actor.key().tenant.clone())
+        } else {
+            Err(Refused::NotPermitted)
+        }
     }
 
     /// Reads a notification, commits what it says, and answers for the bot or for ourselves.
@@ -263,7 +273,17 @@ impl Refused {
             Self::OtherTenant => "other_tenant",
             Self::TooMuch => "too_much",
             Self::NotJson(_) => "not_json",
-            Self::Unavailable(_) => "unavailable",
+            Self::Hosts(_) | Self::Unavailable(_) => "unavailable",
+        }
+    }
+
+    /// What the record says of the key, and why it was not accepted.
+    fn key_and_cause(&self) -> (Option<&ApiKey>, Option<&'static str>) {
+        match self {
+            Self::Key(AccessError::Key(refusal)) => (refusal.key.as_deref(), Some(refusal.cause)),
+            Self::Key(AccessError::Token(refusal)) => (None, Some(refusal.cause)),
+            Self::Hosts(AccessError::Hosts(key)) => (Some(key), Some("hosts")),
+            _ => (None, None),
         }
     }
 
@@ -275,7 +295,7 @@ impl Refused {
             }
             Self::TooMuch => text(413, "Too much at once.\n"),
             Self::NotJson(_) => text(400, "The body is not JSON.\n"),
-            Self::Unavailable(_) => {
+            Self::Hosts(_) | Self::Unavailable(_) => {
                 text(503, "Please send it again.\n").with_header("retry-after", "1")
             }
         }
@@ -306,7 +326,10 @@ impl From<AccessError> for Refused {
     fn from(error: AccessError) -> Self {
         match error {
             AccessError::Store(error) => error.into(),
-            AccessError::Key(_) | AccessError::TokenNeeded | AccessError::Token => Self::Key(error),
+            AccessError::Hosts(_) => Self::Hosts(error),
+            AccessError::Key(_) | AccessError::TokenNeeded | AccessError::Token(_) => {
+                Self::Key(error)
+            }
         }
     }
 }

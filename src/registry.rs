@@ -11,6 +11,7 @@ pub(crate) mod lookup;
 use crate::clock::Clock;
 use crate::id::{CallId, TenantId};
 use crate::model::change::{CallChange, RosterChange};
+use crate::operator::Operator;
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::records::{Applied, CallDetails, CallNews, CallRow, ImportReport, ImportedCall};
@@ -75,9 +76,11 @@ impl Registry {
     /// None of them was merged.
     pub(crate) async fn import(
         &self,
+        operator: &Operator,
         calls: Vec<ImportedCall>,
     ) -> Result<ImportReport, StoreError> {
-        self.store.import_calls(calls, self.clock.now()).await
+        let entry = operator.entry("calls import", self.clock.now());
+        self.store.import_calls(calls, entry).await
     }
 
     /// The positions of those whose call id belongs to another Graph call already.

@@ -1,9 +1,11 @@
 //! What a feature answers: plain data, turned into an HTTP response in `http/respond.rs` only.
 
+use std::fmt;
+
 use bytes::Bytes;
 
-/// An answer before it is an HTTP response.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An answer before it is an HTTP response. `Debug` hides the body, because a token may be in it.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Reply {
     /// HTTP status.
     pub(crate) status: u16,
@@ -37,6 +39,16 @@ impl ContentType {
             Self::Html => "text/html; charset=UTF-8",
             Self::Text => "text/plain; charset=UTF-8",
         }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("status", &self.status)
+            .field("content_type", &self.content_type)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 

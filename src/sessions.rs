@@ -4,16 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use crate::clock::{Clock, Timestamp};
 use crate::id::{KeyId, SessionId};
 use crate::model::key::Session;
 use crate::secret::Secret;
 use crate::store::Store;
+use crate::store::access::{AuditEntry, HashedSecret, NewSession, SessionRow, UserWithPassword};
 use crate::store::error::StoreError;
 use crate::store::pepper::{Digest, Hashed, Pepper};
-use crate::store::records::NewSession;
 
 /// How long a token lasts from when it was made, however much it is used.
 pub(crate) const LIFETIME: Duration = Duration::from_hours(1);
@@ -47,25 +45,56 @@ impl Sessions {
         Self { store, pepper, clock, known: Arc::default() }
     }
 
-    /// Makes a token for a key; gives none when there is no such key or it is not valid.
+    /// Makes a token for a key, and for a user when there is one; gives none when there is no such
+    /// key, it is not valid, or the user is not as they were read. `entry` is recorded with it, the
+    /// session's id added.
     ///
     /// # Errors
     ///
     /// No token was made.
-    pub(crate) async fn create(&self, key: KeyId) -> Result<Option<NewToken>, StoreError> {
-        let token = Secret::new(Uuid::new_v4().hyphenated().to_string());
+    pub(crate) async fn open(
+        &self,
+        key: KeyId,
+        user: Option<UserWithPassword>,
+        mut entry: AuditEntry,
+    ) -> Result<Option<NewToken>, StoreError> {
+        let token = Secret::random_guid()
+            .map_err(|_unspecified| StoreError::Other("there are no random bits".to_owned()))?;
         let now = self.clock.now();
         let session = NewSession {
             id: SessionId::random(),
             key,
-            pepper: self.pepper.fingerprint().to_owned(),
-            hash: self.pepper.hash(Hashed::Token, &token),
+            user,
+            secret: HashedSecret {
+                pepper: self.pepper.fingerprint().to_owned(),
+                hash: self.pepper.hash(Hashed::Token, &token),
+            },
             created_at: now,
             expires_at: now + LIFETIME,
         };
         let expires_at = session.expires_at;
-        let made = self.store.create_session(session).await?;
+        entry.event.session_id = Some(session.id.to_string());
+        let made = self.store.create_session(session, entry).await?;
         Ok(made.map(|id| NewToken { id, token, expires_at }))
+    }
+
+    /// Ends a session; gives false when none of this id was running. `entry` is recorded with it, the
+    /// ids of session, key and tenant added.
+    ///
+    /// # Errors
+    ///
+    /// The session is as it was.
+    pub(crate) async fn end(&self, id: SessionId, entry: AuditEntry) -> Result<bool, StoreError> {
+        self.store.end_session(id, entry).await
+    }
+
+    /// The sessions that are running, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub(crate) async fn list(&self) -> Result<Vec<SessionRow>, StoreError> {
+        self.store.sessions(self.clock.now()).await
     }
 
     /// The session that `token` (canonical) opened, as it is in `generation`.
@@ -98,16 +127,17 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::fixture::{Fixture, NOW};
+    use crate::store::fixture::{Fixture, NOW, TENANT, entry};
 
     #[tokio::test]
     async fn a_session_is_read_again_when_access_has_changed() {
         let there = Fixture::new().await;
         let sessions = Sessions::new(there.store.clone(), there.pepper.clone(), Clock::manual(NOW));
-        let NewToken { id, token, .. } = sessions.create(there.key).await.unwrap().unwrap();
+        let open = async |key| sessions.open(key, None, entry("RequestToken", NOW)).await.unwrap();
+        let NewToken { id, token, expires_at } = open(there.key).await.unwrap();
         let generation = there.store.access_generation().await.unwrap();
         let found = sessions.find(&token, generation).await.unwrap().unwrap();
-        assert_eq!((found.id, found.expires_at), (id, NOW + LIFETIME));
+        assert_eq!((found.id, found.expires_at, expires_at), (id, NOW + LIFETIME, NOW + LIFETIME));
 
         there.by_hand("UPDATE sessions SET released_at = 5");
         let known = sessions.find(&token, generation).await.unwrap().unwrap();
@@ -115,8 +145,25 @@ mod tests {
         let generation = there.store.access_generation().await.unwrap();
         let anew = sessions.find(&token, generation).await.unwrap().unwrap();
         assert!(anew.released_at.is_some());
-        let unknown = Secret::new(Uuid::new_v4().hyphenated().to_string());
+        let unknown = Secret::new(TENANT.to_owned());
         assert!(sessions.find(&unknown, generation).await.unwrap().is_none());
-        assert!(sessions.create(KeyId::random()).await.unwrap().is_none());
+        assert!(open(KeyId::random()).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_session_is_listed_and_recorded_by_its_id_and_never_by_its_token() {
+        let there = Fixture::new().await;
+        let sessions = Sessions::new(there.store.clone(), there.pepper.clone(), Clock::manual(NOW));
+        let made = sessions.open(there.key, None, entry("RequestToken", NOW)).await.unwrap();
+        let NewToken { id, token, .. } = made.unwrap();
+        let listed = sessions.list().await.unwrap();
+        assert_eq!((listed.len(), listed[0].id, listed[0].key_id), (1, id, there.key));
+        assert!(sessions.end(id, entry("tokens revoke", NOW)).await.unwrap());
+        assert!(!sessions.end(id, entry("tokens revoke", NOW)).await.unwrap());
+        assert!(sessions.list().await.unwrap().is_empty());
+        let records: String =
+            there.look("SELECT group_concat(CAST(canonical AS TEXT) || personal) FROM audit");
+        assert_eq!(records.matches(&id.to_string()).count(), 2, "{records}");
+        assert!(!records.contains(token.expose()));
     }
 }

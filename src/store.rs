@@ -3,6 +3,7 @@
 //! A transaction is inside one operation, never across two. Every operation is all or nothing, and
 //! what it reports as done is on disk. Nothing in here knows a legacy code.
 
+pub(crate) mod access;
 pub(crate) mod admission;
 #[cfg(test)]
 mod contract;
@@ -23,20 +24,19 @@ use tokio::sync::Notify;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use self::access::AuditEntry;
 use self::admission::{Admission, Ask, AttemptEnd, Claim, Lease, Leased, Settled, StepRef};
 use self::error::{OpenError, StoreError};
 use self::lookup::{CallLookup, CallReport, DeletionLookup, LookedUp};
-use self::pepper::{Digest, Pepper};
+use self::pepper::Pepper;
 use self::reconcile::{Asking, Look, LookEnd, Looked};
 use self::records::{
-    AccessSnapshot, Applied, CallDetails, CallNews, CallRow, DeletionDetails, DeletionRow,
-    ImportReport, ImportedCall, NewKey, NewSession,
+    Applied, CallDetails, CallNews, CallRow, DeletionDetails, DeletionRow, ImportReport,
+    ImportedCall,
 };
 use self::sqlite::{Missing, Sqlite};
 use crate::clock::Timestamp;
-use crate::id::{CallId, DeletionId, KeyId, ProcessId, SessionId, TenantId};
-use crate::model::chain::{AuditEvent, Personal};
-use crate::model::key::{ApiKey, Session};
+use crate::id::{CallId, DeletionId, ProcessId, TenantId};
 use crate::model::plan::Found;
 
 /// The open store.
@@ -44,15 +44,6 @@ use crate::model::plan::Found;
 pub(crate) enum Store {
     /// One SQLite file.
     Sqlite(Sqlite),
-}
-
-/// A refusal to be recorded in the audit chain, with how many alike it stands for.
-#[derive(Clone, Debug)]
-pub(crate) struct Refused {
-    pub(crate) at: Timestamp,
-    pub(crate) count: u64,
-    pub(crate) event: AuditEvent,
-    pub(crate) personal: Personal,
 }
 
 /// What was due.
@@ -235,73 +226,22 @@ impl Store {
         }
     }
 
-    /// Appends refusals to the audit chain.
-    pub(crate) async fn record_refusals(&self, refusals: Vec<Refused>) -> Result<(), StoreError> {
+    /// Appends to the audit chain what is not recorded with a change.
+    pub(crate) async fn record(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.record_refusals(refusals).await,
+            Self::Sqlite(sqlite) => sqlite.record(entries).await,
         }
     }
 
-    /// All keys, and the generation they are valid with.
-    pub(crate) async fn access_snapshot(&self) -> Result<AccessSnapshot, StoreError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.access_snapshot().await,
-        }
-    }
-
-    /// The generation of keys, users and sessions.
-    pub(crate) async fn access_generation(&self) -> Result<i64, StoreError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.access_generation().await,
-        }
-    }
-
-    /// The session that was opened with the token of this hash.
-    pub(crate) async fn session(&self, hash: Digest) -> Result<Option<Session>, StoreError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.session(hash).await,
-        }
-    }
-
-    /// Writes a key, and its tenant when that is new.
-    pub(crate) async fn create_key(&self, key: NewKey) -> Result<(), StoreError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.create_key(key).await,
-        }
-    }
-
-    /// All keys with when they were last used, the newest last.
-    pub(crate) async fn keys(&self) -> Result<Vec<Arc<ApiKey>>, StoreError> {
-        match self {
-            Self::Sqlite(sqlite) => Ok(sqlite.access_snapshot().await?.into_keys()),
-        }
-    }
-
-    /// Revokes a key; gives false when there is none of that id that was not revoked before.
-    pub(crate) async fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<bool, StoreError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.revoke_key(id, now).await,
-        }
-    }
-
-    /// Writes a session of a key; gives none when there is no such key or it is not valid.
-    pub(crate) async fn create_session(
-        &self,
-        session: NewSession,
-    ) -> Result<Option<SessionId>, StoreError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.create_session(session).await,
-        }
-    }
-
-    /// Merges calls into the registry, forward only, all or none of them.
+    /// Merges calls into the registry, forward only, all of them with their record, which counts them,
+    /// or none.
     pub(crate) async fn import_calls(
         &self,
         calls: Vec<ImportedCall>,
-        now: Timestamp,
+        entry: AuditEntry,
     ) -> Result<ImportReport, StoreError> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.import_calls(calls, now).await,
+            Self::Sqlite(sqlite) => sqlite.import_calls(calls, entry).await,
         }
     }
 
@@ -378,7 +318,8 @@ impl Store {
         }
     }
 
-    /// A deletion that was recorded for the key of the one who looks, as it is at one moment.
+    /// A deletion that was recorded for the key of the one who looks, or for one that it succeeds or
+    /// that succeeds it, as it is at one moment.
     pub(crate) async fn look_up_deletion(
         &self,
         look: DeletionLookup,

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::end::EndEntry;
 use super::error::CliError;
-use super::open_store;
 use super::output::{Table, Terminal, short_time, short_time_or_none};
+use super::{ids, open_store};
 use crate::config::Config;
 use crate::id::DeletionId;
 use crate::model::deletion::DeletionState;
@@ -30,8 +30,8 @@ pub(super) enum DeletionsCommand {
     },
     /// Shows one deletion with its steps and attempts
     Show {
-        /// The deletion's id
-        #[arg(value_name = "ID")]
+        /// The deletion's id, as `deletions list` shows it
+        #[arg(value_name = "ID", value_parser = ids::deletion)]
         id: DeletionId,
         /// Prints a JSON object
         #[arg(long)]

@@ -25,6 +25,7 @@ use crate::config::graph::TenantConfig;
 use crate::id::TenantId;
 use crate::keys::{KeyWish, Keys};
 use crate::model::rights::Right;
+use crate::operator::Operator;
 use crate::secret::Secret;
 use crate::server::drain;
 use crate::simulator::Simulator;
@@ -141,17 +142,10 @@ fn configuration(simulator: &Simulator, folder: &Path) -> anyhow::Result<Config>
 async fn make_key(config: &Config) -> anyhow::Result<Secret<String>> {
     let (store, pepper) =
         Store::open_sqlite(&config.store.path, &config.store.pepper_file, Missing::Create)?;
-    let wish = KeyWish {
-        name: "demo".to_owned(),
-        tenant: TenantId::new(TENANT),
-        requires_token: false,
-        rights: Right::DEFAULT.into_iter().chain([Right::SeeCandidates]).collect(),
-        peers: Vec::new(),
-        post_only: false,
-        reason_required: false,
-        expires_at: None,
-    };
-    let (_, secret) = Keys::new(store, pepper, Clock::System).create(wish).await?;
+    let rights = Right::DEFAULT.into_iter().chain([Right::SeeCandidates]).collect();
+    let wish = KeyWish { rights, ..KeyWish::named("demo".to_owned(), TenantId::new(TENANT)) };
+    let keys = Keys::new(store, pepper, Clock::System);
+    let (_, secret) = keys.create(&Operator::of_this_process(), wish).await?;
     Ok(secret)
 }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 pub use self::listeners::Listeners;
 use super::lock;
 use crate::access::Access;
+use crate::access::hosts::{self, Hosts, Resolver};
 use crate::app::App;
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -38,6 +39,7 @@ use crate::store::error::StoreError;
 use crate::store::pepper::Pepper;
 use crate::store::reconcile::Asking;
 use crate::store::sqlite::Missing;
+use crate::users::Users;
 
 /// How often it is looked whether keys, users or sessions have changed by another hand. Admission
 /// looks itself, in its transaction; this is for the answers before it.
@@ -89,7 +91,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
             Err(error) => tracing::error!("signals cannot be received, stopping: {error}"),
         }
     };
-    gateway(listeners, config, stop, Listeners::announce).await
+    gateway(listeners, config, Clock::System, stop, Listeners::announce).await
 }
 
 /// Serves until `stop` is over, then drains: nothing new is accepted, who waits for Graph is
@@ -103,13 +105,28 @@ pub async fn serve(
     config: Config,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    gateway(listeners, config, stop, |_| Ok(())).await
+    serve_by(Clock::System, listeners, config, stop).await
+}
+
+/// As [`serve`], with the time of `clock` for everything but the log.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub(crate) async fn serve_by(
+    clock: Clock,
+    listeners: Listeners,
+    config: Config,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    gateway(listeners, config, clock, stop, |_| Ok(())).await
 }
 
 /// As [`serve`]; `ready` is called when everything is open and requests are about to be taken.
 async fn gateway(
     listeners: Listeners,
     mut config: Config,
+    clock: Clock,
     stop: impl Future<Output = ()> + Send,
     ready: impl FnOnce(&Listeners) -> io::Result<()>,
 ) -> Result<(), ServeError> {
@@ -125,7 +142,7 @@ async fn gateway(
     let mut workers = Workers::new(shutdown.clone());
     let health = Health::starting(["sender"]);
     let Built { app, notifications } =
-        build(&config, store, pepper, &health, &mut workers, stopping.clone()).await?;
+        build(&config, clock, store, pepper, &health, &mut workers, stopping.clone()).await?;
     for sentence in config.missing_for_real_use() {
         tracing::warn!("{sentence}");
     }
@@ -172,13 +189,13 @@ struct Built {
 /// Builds every part and starts those that run by themselves.
 async fn build(
     config: &Config,
+    clock: Clock,
     store: Store,
     pepper: Pepper,
     health: &Health,
     workers: &mut Workers,
     shutdown: Shutdown,
 ) -> Result<Built, ServeError> {
-    let clock = Clock::System;
     let graph = GraphClient::new(&config.graph, clock.clone())
         .map_err(|error: ClientError| ServeError::Graph(error.into()))?;
     if config.graph.other_host {
@@ -209,20 +226,26 @@ async fn build(
     if unfinished > 0 {
         tracing::info!(unfinished, "attempts that an earlier process had begun are taken up again");
     }
+    let keys = Keys::new(store.clone(), pepper.clone(), clock.clone());
     let access = Access::new(
-        Keys::new(store.clone(), pepper.clone(), clock.clone()),
+        keys.clone(),
         Sessions::new(store.clone(), pepper, clock.clone()),
+        Users::new(store.clone(), clock.clone()),
+        Hosts::new(Resolver::System),
     );
     access.refresh().await.map_err(|error| store_failed(&error))?;
     let lookup = Lookup::new(store.clone(), clock.clone(), selection_rules(config));
     let audit = Audit::new(store, clock.clone());
-    let notifications = notifications(config, &access, &audit, registry, health)?;
+    let notifications = notifications(config, &clock, &access, &audit, registry, health)?;
 
     let verifier = notifications.verifier.clone();
     workers.spawn("notification-keys", |stop| verifier.run(stop));
     let (recorder, watched) = (audit.clone(), access.clone());
     workers.spawn("audit", |stop| recorder.run(stop));
+    workers.spawn("key-uses", |stop| keys.run_uses(stop));
     workers.spawn("access", |stop| watch_access(watched, stop));
+    let resolving = access.clone();
+    workers.spawn("host-names", |stop| resolve_hosts(resolving, Clock::System, stop));
     workers.spawn("sender", |stop| dispatch.run(stop));
     workers.spawn("reconciler", |stop| reconciler.run(stop));
     let app = Arc::new(App {
@@ -241,6 +264,7 @@ async fn build(
 
 fn notifications(
     config: &Config,
+    clock: &Clock,
     access: &Access,
     audit: &Audit,
     registry: Registry,
@@ -248,7 +272,7 @@ fn notifications(
 ) -> Result<Notifications, ServeError> {
     token::self_test::self_test().map_err(|error| ServeError::Notifications(error.into()))?;
     let settings = &config.notifications;
-    let verifier = Verifier::new(settings, Clock::System, health.clone())
+    let verifier = Verifier::new(settings, clock.clone(), health.clone())
         .map_err(|error| ServeError::Notifications(error.into()))?;
     let forward = settings
         .forward_url
@@ -262,7 +286,7 @@ fn notifications(
         audit: audit.clone(),
         verifier,
         forward,
-        clock: Clock::System,
+        clock: clock.clone(),
         strangers: Strangers::new(config.graph.tenant.as_ref().map(|tenant| tenant.id.clone())),
     })
 }
@@ -297,6 +321,21 @@ async fn watch_access(access: Access, mut stop: Shutdown) {
                     tracing::error!("keys could not be read anew: {error}");
                 }
             }
+        }
+    }
+}
+
+async fn resolve_hosts(access: Access, clock: Clock, mut stop: Shutdown) {
+    let mut interval = tokio::time::interval(hosts::INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let resolved = async {
+            interval.tick().await;
+            access.resolve_hosts(clock.now()).await;
+        };
+        tokio::select! {
+            () = drain::requested(&mut stop) => return,
+            () = resolved => {}
         }
     }
 }

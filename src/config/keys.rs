@@ -9,6 +9,7 @@ pub(super) const AVAILABLE: &[&str] = &[
     "listen.header_timeout",
     "listen.idle_timeout",
     "listen.drain",
+    "listen.trusted_proxies",
     "admin.address",
     "store.url",
     "store.pepper_file",
@@ -38,6 +39,7 @@ pub(super) const AVAILABLE: &[&str] = &[
     "legacy.on_ended",
     "legacy.codes",
     "legacy.http_status",
+    "legacy.basic_challenge",
     "legacy.match_roster",
     "legacy.mapping.platform_call_id",
     "legacy.mapping.native_id",
@@ -53,7 +55,6 @@ pub(super) const AVAILABLE: &[&str] = &[
 
 /// Keys of the contract that belong to something this version does not have.
 const NOT_BUILT: &[&str] = &[
-    "listen.trusted_proxies",
     "store.direct_url",
     "graph.certificate_file",
     "graph.key_file",

@@ -30,6 +30,8 @@ pub(crate) struct LegacyConfig {
     pub(crate) on_ended: OnEnded,
     pub(crate) codes: Codes,
     pub(crate) http_status: HttpStatus,
+    /// Whoever asks for a token without a login is asked for it by HTTP's own means.
+    pub(crate) basic_challenge: bool,
     pub(crate) match_roster: bool,
     pub(crate) mapping: Mapping,
 }
@@ -110,6 +112,7 @@ impl LegacyConfig {
             on_ended: from.word("legacy.on_ended", ON_ENDED),
             codes: from.word("legacy.codes", CODES),
             http_status: from.word("legacy.http_status", HTTP_STATUS),
+            basic_challenge: from.switch("legacy.basic_challenge"),
             match_roster: from.switch("legacy.match_roster"),
             mapping: Mapping {
                 platform_call_id: from.words("legacy.mapping.platform_call_id", FIELDS),

@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::config::source::Source;
 use crate::config::value::Expected;
+use crate::model::key::Peer;
 
 const SHORT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
 const LONG: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
@@ -20,6 +23,8 @@ pub(crate) struct ListenConfig {
     pub(crate) header_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) drain: Duration,
+    /// Who is believed when they say whom a request is from, for the notifications as well.
+    pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
 /// Where `/livez` and `/readyz` are.
@@ -36,6 +41,7 @@ impl ListenConfig {
             header_timeout: from.duration("listen.header_timeout", SHORT),
             idle_timeout: from.duration("listen.idle_timeout", LONG),
             drain: from.duration("listen.drain", SHORT),
+            trusted_proxies: trusted_proxies(from),
         }
     }
 }
@@ -51,6 +57,20 @@ impl AdminConfig {
         }
         Self { address }
     }
+}
+
+/// The networks of the proxies in front of us.
+fn trusted_proxies(from: &mut Source) -> Vec<IpNet> {
+    const EXPECTED: &str = "a list of addresses or networks such as 10.0.0.5 or 10.0.0.0/8, without bits behind the network";
+    let network = |text: &str| match Peer::written(text) {
+        Ok(Peer::Network(net)) => Some(net),
+        Ok(Peer::Host(_)) | Err(_) => None,
+    };
+    let networks = from.list("listen.trusted_proxies", EXPECTED, 0, network);
+    for net in networks.iter().filter(|net| net.prefix_len() == 0) {
+        from.warn(format!("listen.trusted_proxies: {net}: everybody may say who they are"));
+    }
+    networks
 }
 
 /// Records an error for each two of `listeners`, key and address, that cannot both be opened.
@@ -111,6 +131,37 @@ mod tests {
         let error = "`listen.address`: expected an IP address and port such as 127.0.0.1:8080, \
                      found \"localhost:8080\" (variable CALLGATE_LISTEN__ADDRESS)";
         check("localhost:8080", "127.0.0.1:8080", error);
+    }
+
+    #[test]
+    fn proxies_are_addresses_and_networks() {
+        let read = |text: &str| {
+            let mut source = Source::of(&[("listen.trusted_proxies", text)]);
+            let networks = ListenConfig::read(&mut source).trusted_proxies;
+            (networks.iter().map(ToString::to_string).collect::<Vec<_>>(), source)
+        };
+        assert_eq!(read("").0, Vec::<String>::new());
+        let (networks, source) = read("10.0.0.5, 192.0.2.0/24,::ffff:10.1.0.0/112, FD00::/8");
+        assert_eq!(networks, ["10.0.0.5/32", "192.0.2.0/24", "10.1.0.0/16", "fd00::/8"]);
+        assert_eq!(source.finish().unwrap(), Vec::<String>::new());
+        for wrong in
+            ["proxy.example.com", "10.0.0.0/33", "10.0.0.5,", "*", "10.0.0.5:80", "10.0.0.1/8"]
+        {
+            let error = read(wrong).1.error_text();
+            let expected = "`listen.trusted_proxies`: expected a list of addresses or networks";
+            assert!(error.starts_with(expected), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_is_everybody_gives_a_warning() {
+        for (text, count) in [("0.0.0.0/0", 1), ("::/0,0.0.0.0/0", 2), ("128.0.0.0/1", 0)] {
+            let mut source = Source::of(&[("listen.trusted_proxies", text)]);
+            ListenConfig::read(&mut source);
+            let warnings = source.finish().unwrap();
+            assert_eq!(warnings.len(), count, "{text}");
+            assert!(warnings.iter().all(|line| line.ends_with("everybody may say who they are")));
+        }
     }
 
     #[test]

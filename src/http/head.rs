@@ -1,5 +1,6 @@
 //! What a request's headers say to the legacy API, found in one pass over them.
 
+use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderValue};
 
 use crate::id::canonical_guid;
@@ -18,6 +19,8 @@ pub(super) struct Head {
     pub(super) api_key: Option<Secret<String>>,
     /// The token of `Authorization: Bearer`.
     pub(super) bearer: Option<Secret<String>>,
+    /// What stands behind `Authorization: Basic`, still encoded.
+    pub(super) basic: Option<Secret<Bytes>>,
 }
 
 impl Head {
@@ -34,7 +37,10 @@ impl Head {
                 }
                 "content-type" => head.form = is_form(value.as_bytes()),
                 "x-api-key" => keep(&mut head.api_key, text(value)),
-                "authorization" => keep(&mut head.bearer, bearer(text(value))),
+                "authorization" => {
+                    keep(&mut head.bearer, bearer(text(value)));
+                    keep_basic(&mut head.basic, basic(value.as_bytes()));
+                }
                 _ => {}
             }
         }
@@ -62,6 +68,25 @@ fn bearer(value: &str) -> &str {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token,
         _ => "",
     }
+}
+
+/// In bytes, because one that is no text was sent all the same.
+fn basic(value: &[u8]) -> &[u8] {
+    let value = value.trim_ascii();
+    let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(end);
+    if scheme.eq_ignore_ascii_case(b"basic") { rest.trim_ascii() } else { b"" }
+}
+
+fn keep_basic(kept: &mut Option<Secret<Bytes>>, value: &[u8]) {
+    if value.is_empty() {
+        return;
+    }
+    *kept = Some(Secret::new(match kept.as_ref().map(Secret::expose) {
+        None => Bytes::copy_from_slice(value),
+        Some(first) if first == value => first.clone(),
+        Some(first) => Bytes::from([first, &b", "[..], value].concat()),
+    }));
 }
 
 fn keep(kept: &mut Option<Secret<String>>, text: &str) {
@@ -160,6 +185,31 @@ mod tests {
             for found in [found.api_key, found.bearer] {
                 assert_eq!(found.map(|secret| secret.expose().clone()), Some(expected.clone()));
             }
+        }
+    }
+
+    #[test]
+    fn a_basic_value_is_kept_as_it_was_sent_and_several_are_none() {
+        let found = |values: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                let value = HeaderValue::from_bytes(value).unwrap();
+                headers.append(HeaderName::from_static("authorization"), value);
+            }
+            Head::read(&headers).basic.map(|secret| secret.expose().to_vec())
+        };
+        for (values, expected) in [
+            (&[&b"Basic dXNlcjpwYXNz"[..]][..], Some(&b"dXNlcjpwYXNz"[..])),
+            (&[b" bASIC   dXNlcjpwYXNz "], Some(b"dXNlcjpwYXNz")),
+            (&[b"Basic a", b"Bearer b", b"basic a"], Some(b"a")),
+            (&[b"Basic a", b"Basic b"], Some(b"a, b")),
+            (&[b"Basic a", b"Basic A", b"Basic a"], Some(b"a, A, a")),
+            (&[b"Basic \xfc\x80"], Some(b"\xfc\x80")),
+            (&[b"Basic a b"], Some(b"a b")),
+            (&[b"Basic", b"Basic "], None),
+            (&[b"Basica b", b"Digest a"], None),
+        ] {
+            assert_eq!(found(values).as_deref(), expected);
         }
     }
 

@@ -3,9 +3,12 @@
 //! Nothing in it was chosen by a client: routes, methods and parameter names are words of ours.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use hyper::Method;
 use tokio::time::Instant;
+use tracing::Level;
 
 use crate::http::route::Route;
 use crate::id::RequestId;
@@ -33,20 +36,26 @@ impl AccessLine {
         self.finished = true;
         let Self { id, route, method, .. } = &self;
         let AccessFacts { action, outcome, code, unknown_parameters, .. } = facts;
-        tracing::info!(
-            request.id = %id,
-            route,
-            method,
-            key.id = facts.key.map(tracing::field::display),
-            action,
-            outcome,
-            code,
-            status,
-            duration_ms = self.milliseconds(),
-            parameters = %Names(&facts.parameters),
-            unknown_parameters,
-            "{method} {route} {action}: {outcome}",
-        );
+        macro_rules! line {
+            ($level:expr) => {
+                tracing::event!(
+                    $level,
+                    request.id = %id,
+                    route,
+                    method,
+                    key.id = facts.key.map(tracing::field::display),
+                    action,
+                    outcome,
+                    code,
+                    status,
+                    duration_ms = self.milliseconds(),
+                    parameters = %Names(&facts.parameters),
+                    unknown_parameters,
+                    "{method} {route} {action}: {outcome}",
+                )
+            };
+        }
+        if facts.is_braked { line!(Level::DEBUG) } else { line!(Level::INFO) }
     }
 
     fn milliseconds(&self) -> f64 {
@@ -70,6 +79,46 @@ impl Drop for AccessLine {
         );
     }
 }
+
+/// Requests that got no line of their own, because too many bad keys came from their address.
+#[derive(Debug, Default)]
+pub(super) struct Unlogged(Mutex<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    /// When it was told last that there are some.
+    at: Option<Instant>,
+    /// How many there were since then.
+    since: u64,
+}
+
+impl Unlogged {
+    /// Counts one that got no line, and tells the log that there are some, once a minute.
+    pub(super) fn note(&self, now: Instant) {
+        if let Some(unlogged) = self.count(now) {
+            tracing::warn!(
+                unlogged,
+                "more requests with bad keys come from one address than are logged one by one"
+            );
+        }
+    }
+
+    /// How many there were since it was told last, when it is time to tell it again.
+    fn count(&self, now: Instant) -> Option<u64> {
+        // Each change leaves numbers that hold by themselves.
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.since += 1;
+        let pauses = |at: Instant| now.saturating_duration_since(at) < PAUSE;
+        if told.at.is_some_and(pauses) {
+            return None;
+        }
+        told.at = Some(now);
+        Some(std::mem::take(&mut told.since))
+    }
+}
+
+/// Between two lines that say that others are not written.
+const PAUSE: Duration = Duration::from_mins(1);
 
 fn known(method: &Method) -> &'static str {
     match *method {
@@ -132,7 +181,7 @@ mod tests {
     fn logged(write: impl FnOnce(AccessLine)) -> String {
         let log = Log::default();
         let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
+            .with_max_level(Level::TRACE)
             .with_writer(log.clone())
             .with_ansi(false)
             .finish();
@@ -154,6 +203,7 @@ mod tests {
             code: 2,
             parameters: vec!["action", "callID"],
             unknown_parameters: 3,
+            is_braked: false,
         };
         let text = logged(|line| line.finish(&facts, 200));
         assert_eq!(text.lines().count(), 1, "{text}");
@@ -175,6 +225,33 @@ mod tests {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(!text.contains("74C8EEA0"), "{text}");
+    }
+
+    #[test]
+    fn a_braked_key_has_its_line_at_debug_only() {
+        let facts = AccessFacts {
+            action: "DeleteCall",
+            key: None,
+            outcome: "bad_key",
+            code: -41,
+            parameters: Vec::new(),
+            unknown_parameters: 0,
+            is_braked: true,
+        };
+        let text = logged(|line| line.finish(&facts, 200));
+        assert!(text.contains("DEBUG") && !text.contains("INFO"), "{text}");
+    }
+
+    #[test]
+    fn it_is_told_once_a_minute_how_many_have_no_line() {
+        let (unlogged, start) = (Unlogged::default(), Instant::now());
+        assert_eq!(unlogged.count(start), Some(1));
+        for _ in 0..1000 {
+            assert_eq!(unlogged.count(start + PAUSE - Duration::from_millis(1)), None);
+        }
+        assert_eq!(unlogged.count(start + PAUSE), Some(1001));
+        assert_eq!(unlogged.count(start + PAUSE), None);
+        assert_eq!(unlogged.count(start + 2 * PAUSE), Some(2));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Uri};
+use ipnet::IpNet;
 
 use crate::config::limits::LimitsConfig;
 use crate::http::body::{self, BodyError};
@@ -20,6 +21,8 @@ pub(crate) struct RequestRules {
     pub(crate) limits: LimitsConfig,
     /// How long a body may take after its head.
     pub(crate) body_timeout: Duration,
+    /// Who is believed when they say whom a request is from.
+    pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
 /// How much of a head the server must buffer, so that everything hyper would parse is refused by
@@ -120,6 +123,7 @@ mod tests {
             paths: Vec::new(),
             limits: LimitsConfig { request_line: 30, headers: 10, body: 0, value: 0 },
             body_timeout: Duration::ZERO,
+            trusted_proxies: Vec::new(),
         };
         let long = Uri::from_static("/a-rather-long-path");
         let short = Uri::from_static("/");

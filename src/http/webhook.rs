@@ -15,11 +15,13 @@ use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response};
+use ipnet::IpNet;
 use tokio::time::Instant;
 
 use super::body::{self, BodyError};
 use super::fold::Fold;
 use super::head::Head;
+use super::peer;
 use super::respond;
 use crate::id::RequestId;
 use crate::notifications::{Credentials, Notification, Notifications, Refused, Sender};
@@ -38,6 +40,8 @@ pub(crate) struct Webhook {
     path: String,
     /// How long a body may take after its head.
     body_timeout: Duration,
+    /// Who is believed when they say whom a request is from.
+    trusted_proxies: Vec<IpNet>,
     refusals: Fold,
 }
 
@@ -61,8 +65,13 @@ enum Stopped {
 
 impl Webhook {
     /// Takes notifications that are posted to `path`.
-    pub(crate) fn new(notifications: Notifications, path: String, body_timeout: Duration) -> Self {
-        Self { notifications, path, body_timeout, refusals: Fold::default() }
+    pub(crate) fn new(
+        notifications: Notifications,
+        path: String,
+        body_timeout: Duration,
+        trusted_proxies: Vec<IpNet>,
+    ) -> Self {
+        Self { notifications, path, body_timeout, trusted_proxies, refusals: Fold::default() }
     }
 
     /// Writes the folded lines in time, for as long as it is polled.
@@ -85,6 +94,7 @@ impl Webhook {
         let began = Instant::now();
         let (Parts { method, uri, headers, .. }, body) = request.into_parts();
         let id = RequestId::random();
+        let peer = peer::client(peer, &self.trusted_proxies, &headers);
         let asked = Asked { peer, method, uri: SafeUri::new(uri), headers };
         let mut close = true;
         let result = self.take(asked, body, &mut close).await;

@@ -14,19 +14,23 @@ use crate::model::rights::Right;
 use crate::model::selector::Selector;
 use crate::secret::Secret;
 
+mod login;
 mod selector;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use login::{SentLogin, TokenRequest, token_request};
 use selector::{printable, selector};
 
-/// What is asked, with everything that it needs.
+/// What somebody who acts asks for, with everything that it needs. To log in is asked by
+/// [`TokenRequest`], because nobody acts yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     DeleteCall(DeleteCall),
     GetCallId(CallLookup),
     GetCallInformation(CallLookup),
     GetDeletion(DeletionLookup),
+    ReleaseToken,
 }
 
 /// The fields of `DeleteCall`.
@@ -56,18 +60,26 @@ pub(crate) struct DeletionLookup {
 }
 
 /// The actions by name. A new one is a variant here, its row in [`ActionName::ALL`], its right,
-/// its variant of [`Action`] and its reader in [`Action::read`]; the compiler asks for each.
+/// its variant of [`Action`] and its reader in [`ActionName::steps`]; the compiler asks for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ActionName {
     DeleteCall,
     GetCallId,
     GetCallInformation,
     GetDeletion,
+    RequestToken,
+    ReleaseToken,
 }
 
 impl ActionName {
-    const ALL: [Self; 4] =
-        [Self::DeleteCall, Self::GetCallId, Self::GetCallInformation, Self::GetDeletion];
+    const ALL: [Self; 6] = [
+        Self::DeleteCall,
+        Self::GetCallId,
+        Self::GetCallInformation,
+        Self::GetDeletion,
+        Self::RequestToken,
+        Self::ReleaseToken,
+    ];
 
     /// Its documented spelling.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -76,6 +88,8 @@ impl ActionName {
             Self::GetCallId => "GetCallID",
             Self::GetCallInformation => "GetCallInformation",
             Self::GetDeletion => "GetDeletion",
+            Self::RequestToken => "RequestToken",
+            Self::ReleaseToken => "ReleaseToken",
         }
     }
 
@@ -86,6 +100,27 @@ impl ActionName {
             Self::GetCallId => Right::GetCallId,
             Self::GetCallInformation => Right::GetCallInformation,
             Self::GetDeletion => Right::GetDeletion,
+            Self::RequestToken => Right::RequestToken,
+            Self::ReleaseToken => Right::ReleaseToken,
+        }
+    }
+
+    /// What is done after the key was accepted.
+    pub(crate) const fn steps(self) -> Steps {
+        match self {
+            Self::DeleteCall => Steps::act(|params| delete_call(params).map(Action::DeleteCall)),
+            Self::GetCallId => Steps::act(|params| call_query(params).map(Action::GetCallId)),
+            Self::GetCallInformation => {
+                Steps::act(|params| call_query(params).map(Action::GetCallInformation))
+            }
+            Self::GetDeletion => {
+                Steps::act(|params| deletion_query(params).map(Action::GetDeletion))
+            }
+            Self::RequestToken => Steps::LogIn,
+            Self::ReleaseToken => Steps::Act {
+                always_with_token: true,
+                read: |params| params.switch(Name::Detail).map(|_| Action::ReleaseToken),
+            },
         }
     }
 
@@ -100,12 +135,39 @@ impl fmt::Display for ActionName {
     }
 }
 
+/// What an action does with a key that was accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Steps {
+    /// Logs somebody in. A token that is sent is not looked at.
+    LogIn,
+    /// Acts for whoever the key is, or whose token comes with it.
+    Act {
+        /// Whatever the key needs; else whoever uses a key that needs a token has to send one.
+        always_with_token: bool,
+        /// Step 6: the action's own parameters, after the caller was found to have the right to it.
+        /// It is an error when one that the action reads is missing, malformed or contradictory;
+        /// those that it does not read are not looked at.
+        read: Reader,
+    },
+}
+
+/// Reads the parameters of an action.
+pub(crate) type Reader = fn(&Params) -> Result<Action, ParamError>;
+
+impl Steps {
+    const fn act(read: Reader) -> Self {
+        Self::Act { always_with_token: false, read }
+    }
+}
+
 /// What the caller proves itself with, in canonical spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Credentials {
     /// None also when it was malformed: there is one answer for every key that is not accepted.
     pub(crate) api_key: Option<Secret<String>>,
     pub(crate) token: Token,
+    /// The passwords, and `Authorization: Basic`, which holds one.
+    others: Vec<Secret<String>>,
 }
 
 impl Credentials {
@@ -115,7 +177,7 @@ impl Credentials {
             Token::Sent(token) => Some(token.clone()),
             Token::Absent | Token::Malformed => None,
         };
-        self.api_key.iter().cloned().chain(token).collect()
+        self.api_key.iter().cloned().chain(token).chain(self.others.iter().cloned()).collect()
     }
 }
 
@@ -185,7 +247,9 @@ impl Params {
         } else {
             from_header(request.bearer.as_ref()).map_or(Token::Absent, Token::Sent)
         };
-        Credentials { api_key, token }
+        let passwords = self.all(Name::Password).map(str::to_owned);
+        let others = passwords.chain(login::of_header(request)).map(Secret::new).collect();
+        Credentials { api_key, token, others }
     }
 
     fn secret(&self, name: Name) -> Option<Secret<String>> {
@@ -205,23 +269,6 @@ impl Params {
             "1" | "true" | "yes" => Ok(true),
             "0" | "false" | "no" => Ok(false),
             _ => Err(takes(name, "1, true or yes, and 0, false or no")),
-        }
-    }
-}
-
-impl Action {
-    /// Step 6: the action's own parameters, after the caller was found to have the right to it.
-    ///
-    /// # Errors
-    ///
-    /// When a parameter that the action reads is missing, malformed or contradictory; those that
-    /// it does not read are not looked at.
-    pub(crate) fn read(name: ActionName, params: &Params) -> Result<Self, ParamError> {
-        match name {
-            ActionName::DeleteCall => delete_call(params).map(Self::DeleteCall),
-            ActionName::GetCallId => call_query(params).map(Self::GetCallId),
-            ActionName::GetCallInformation => call_query(params).map(Self::GetCallInformation),
-            ActionName::GetDeletion => deletion_query(params).map(Self::GetDeletion),
         }
     }
 }

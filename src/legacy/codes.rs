@@ -5,6 +5,8 @@
 //! parameters and rights, never a value that was sent, and never read as if a recording had been
 //! erased.
 
+use std::time::Duration;
+
 use Status::{Always, Mapped};
 
 use super::error::{GatewayError, Reason};
@@ -31,7 +33,7 @@ pub(crate) struct Failure {
     /// `ErrorMessage`, one plain sentence.
     pub(crate) message: String,
     /// The header that this status calls for.
-    pub(crate) header: Option<(&'static str, &'static str)>,
+    pub(crate) header: Option<(&'static str, String)>,
 }
 
 impl Table {
@@ -90,6 +92,7 @@ const PROCESSING_FAILED: i32 = 2;
 const UNEXPECTED: i32 = -1;
 const INVALID_PARAMETERS: i32 = -20;
 const INVALID_ACTION: i32 = -30;
+const INVALID_CREDENTIALS: i32 = -40;
 const INVALID_API_KEY: i32 = -41;
 const LOGIN_REQUIRED: i32 = -42;
 /// That client logs in again on this code only, and else fails once an hour.
@@ -106,13 +109,22 @@ fn row(error: &GatewayError) -> (i32, Reason, Status) {
         GatewayError::UnknownAction => (INVALID_ACTION, Reason::UnknownAction, Mapped(400)),
         GatewayError::Parameter(_) => (INVALID_PARAMETERS, Reason::BadParameter, Mapped(400)),
         GatewayError::Key => (INVALID_API_KEY, Reason::BadKey, Mapped(401)),
+        GatewayError::Login | GatewayError::LoginNeeded { challenge: false } => {
+            (INVALID_CREDENTIALS, Reason::BadLogin, Mapped(401))
+        }
+        // Without this status nobody would send what the header asks for.
+        GatewayError::LoginNeeded { challenge: true } => {
+            (INVALID_CREDENTIALS, Reason::BadLogin, Always(401))
+        }
         GatewayError::TokenNeeded => (LOGIN_REQUIRED, Reason::TokenNeeded, Mapped(401)),
         GatewayError::Token => (TOKEN_EXPIRED, Reason::TokenExpired, Mapped(401)),
         GatewayError::Refused { refusal, .. } => {
             let (reason, status) = refused(refusal);
             (PROCESSING_FAILED, reason, Mapped(status))
         }
-        GatewayError::Unavailable => (UNEXPECTED, Reason::Unavailable, Always(503)),
+        GatewayError::Unavailable | GatewayError::Braked { .. } => {
+            (UNEXPECTED, Reason::Unavailable, Always(503))
+        }
         GatewayError::Internal => (UNEXPECTED, Reason::Internal, Mapped(500)),
     }
 }
@@ -144,6 +156,11 @@ fn message(error: &GatewayError) -> String {
         GatewayError::BodyIncomplete => "The request body did not arrive in time.",
         GatewayError::UnknownAction => "Parameter action names no action that is served here.",
         GatewayError::Key => "The API key is not accepted.",
+        GatewayError::Login => "The login is not accepted.",
+        GatewayError::LoginNeeded { .. } => {
+            "A login is needed: send Authorization: Basic, or parameters userName and password."
+        }
+        GatewayError::Braked { .. } => "Too many logins failed: try again later.",
         GatewayError::TokenNeeded => "This API key needs a token: send parameter token.",
         GatewayError::Token => "The token is not accepted: request a new one.",
         GatewayError::Unavailable => "The service is unavailable: try again.",
@@ -183,10 +200,14 @@ fn ambiguous(ambiguity: &Ambiguity) -> String {
     format!("{count} calls match: parameter {decided_by} would decide which one is meant.")
 }
 
-fn header(error: &GatewayError) -> Option<(&'static str, &'static str)> {
-    match error {
-        GatewayError::Method => Some(("Allow", "GET, POST")),
-        GatewayError::Unavailable => Some(("Retry-After", "1")),
+fn header(error: &GatewayError) -> Option<(&'static str, String)> {
+    let (name, value) = match error {
+        GatewayError::Method => ("Allow", "GET, POST"),
+        GatewayError::Unavailable => ("Retry-After", "1"),
+        GatewayError::Braked { retry_after } => {
+            return Some(("Retry-After", whole_seconds(*retry_after).to_string()));
+        }
+        GatewayError::LoginNeeded { challenge: true } => ("WWW-Authenticate", CHALLENGE),
         GatewayError::UnknownPath
         | GatewayError::BodyTooLarge
         | GatewayError::RequestLineTooLong
@@ -195,11 +216,22 @@ fn header(error: &GatewayError) -> Option<(&'static str, &'static str)> {
         | GatewayError::UnknownAction
         | GatewayError::Parameter(_)
         | GatewayError::Key
+        | GatewayError::Login
+        | GatewayError::LoginNeeded { challenge: false }
         | GatewayError::TokenNeeded
         | GatewayError::Token
         | GatewayError::Refused { .. }
-        | GatewayError::Internal => None,
-    }
+        | GatewayError::Internal => return None,
+    };
+    Some((name, value.to_owned()))
+}
+
+/// Whoever can choose sends UTF-8.
+const CHALLENGE: &str = "Basic realm=\"callgate\", charset=\"UTF-8\"";
+
+/// Never less than that, because who comes back too early is braked again.
+fn whole_seconds(time: Duration) -> u64 {
+    (time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1)
 }
 
 #[cfg(test)]
@@ -211,6 +243,10 @@ pub(super) mod tests {
 
     pub(crate) fn refuse(refusal: Refusal) -> GatewayError {
         GatewayError::Refused { refusal, call_id: None, deletion_id: None }
+    }
+
+    fn braked(milliseconds: u64) -> GatewayError {
+        GatewayError::Braked { retry_after: Duration::from_millis(milliseconds) }
     }
 
     fn ambiguity(count: usize) -> Refusal {
@@ -229,6 +265,10 @@ pub(super) mod tests {
             (GatewayError::UnknownAction, -30, 200, 400, "unknown_action"),
             (ParamError("Parameter x.".into()).into(), -20, 200, 400, "bad_parameter"),
             (GatewayError::Key, -41, 200, 401, "bad_key"),
+            (GatewayError::Login, -40, 200, 401, "bad_login"),
+            (GatewayError::LoginNeeded { challenge: false }, -40, 200, 401, "bad_login"),
+            (GatewayError::LoginNeeded { challenge: true }, -40, 401, 401, "bad_login"),
+            (braked(1), -1, 503, 503, "unavailable"),
             (GatewayError::TokenNeeded, -42, 200, 401, "token_needed"),
             (GatewayError::Token, -43, 200, 401, "token_expired"),
             (refuse(Refusal::NotFound), 2, 200, 404, "not_found"),
@@ -292,10 +332,21 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn two_statuses_bring_a_header() {
-        let header = |error: &GatewayError| USUAL.failure(error).header;
-        assert_eq!(header(&GatewayError::Method), Some(("Allow", "GET, POST")));
-        assert_eq!(header(&GatewayError::Unavailable), Some(("Retry-After", "1")));
-        assert_eq!(header(&GatewayError::Internal), None);
+    fn three_statuses_bring_a_header() {
+        let header = |error: &GatewayError| {
+            let header = USUAL.failure(error).header;
+            header.map_or(String::new(), |(name, value)| format!("{name}: {value}"))
+        };
+        assert_eq!(header(&GatewayError::Method), "Allow: GET, POST");
+        assert_eq!(header(&GatewayError::Unavailable), "Retry-After: 1");
+        assert_eq!(header(&GatewayError::Internal), "");
+        assert_eq!(
+            header(&GatewayError::LoginNeeded { challenge: true }),
+            "WWW-Authenticate: Basic realm=\"callgate\", charset=\"UTF-8\""
+        );
+        assert_eq!(header(&GatewayError::LoginNeeded { challenge: false }), "");
+        for (milliseconds, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
+            assert_eq!(header(&braked(milliseconds)), format!("Retry-After: {seconds}"));
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::action::DeleteCall;
 use super::error::{GatewayError, ParamError};
 use super::outcome::{Outcome, OutcomeKind};
 use super::params::Params;
-use super::{Trail, event, notes, refused, store_failed};
+use super::{Trail, event, notes, permit_identifiers, refused, store_failed};
 use crate::access::Actor;
 use crate::app::App;
 use crate::config::legacy::OnPending;
@@ -26,13 +26,14 @@ pub(super) async fn run(
     trail: &mut Trail,
 ) -> Result<Option<Outcome>, GatewayError> {
     trail.personal.selector = trail.selector(&ask.selector.canonical());
-    trail.personal.reason.clone_from(&ask.reason);
+    let reason = ask.reason.as_deref();
+    trail.personal.reason = reason.and_then(|reason| trail.without_credentials(reason));
     check(app, actor, &ask)?;
     let notes = notes(app, Some(&ask.selector));
     let request = DeletionRequest {
         selector: ask.selector,
         dry_run: ask.dry_run,
-        reason: ask.reason,
+        reason: trail.personal.reason.clone(),
         audit: event(params, trail, "allowed", ""),
         personal: trail.personal.clone(),
     };
@@ -92,6 +93,7 @@ fn check(app: &App, actor: &Actor, ask: &DeleteCall) -> Result<(), GatewayError>
         let text = "Parameter reason is missing: this API key requires one.";
         return Err(GatewayError::Parameter(ParamError(text.to_owned())));
     }
+    permit_identifiers(actor.key(), &ask.selector)?;
     // No key has the right to everybody's leg yet.
     if ask.scope_all {
         return Err(refused(Refusal::NotPermitted("scope=all")));

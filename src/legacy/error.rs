@@ -3,6 +3,7 @@
 //! What a caller is told about them, and under which code, is decided in `codes.rs` only.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::id::{CallId, DeletionId};
 use crate::model::plan::Refusal;
@@ -43,6 +44,15 @@ pub(crate) enum GatewayError {
     /// The token is expired, unknown, or of another key.
     #[error("token not accepted")]
     Token,
+    /// Nobody is logged in with this login and password; why is in the log only.
+    #[error("login not accepted")]
+    Login,
+    /// No login was sent; old HTTP stacks send one only when they are asked for it.
+    #[error("login needed")]
+    LoginNeeded { challenge: bool },
+    /// So many logins failed that this one is not looked at (503).
+    #[error("login braked")]
+    Braked { retry_after: Duration },
     /// Decided, and not done.
     #[error("refused")]
     Refused { refusal: Refusal, call_id: Option<CallId>, deletion_id: Option<DeletionId> },
@@ -72,6 +82,7 @@ pub(crate) enum Reason {
     Prefetch,
     BadParameter,
     UnknownAction,
+    BadLogin,
     BadKey,
     TokenNeeded,
     TokenExpired,
@@ -93,6 +104,7 @@ impl Reason {
             Self::Prefetch => "prefetch",
             Self::BadParameter => "bad_parameter",
             Self::UnknownAction => "unknown_action",
+            Self::BadLogin => "bad_login",
             Self::BadKey => "bad_key",
             Self::TokenNeeded => "token_needed",
             Self::TokenExpired => "token_expired",

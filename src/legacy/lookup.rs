@@ -7,7 +7,7 @@ use super::action::{CallLookup, DeletionLookup};
 use super::error::{GatewayError, Reason};
 use super::outcome::{CallInformation, DeletionStanding, Done, Found, OutcomeKind};
 use super::params::Params;
-use super::{Trail, event, notes, refused, store_failed};
+use super::{Trail, event, notes, permit_identifiers, refused, store_failed};
 use crate::access::Actor;
 use crate::app::App;
 use crate::config::legacy::CallField;
@@ -84,6 +84,7 @@ async fn call(
     trail: &mut Trail,
 ) -> Result<Option<Box<CallReport>>, GatewayError> {
     trail.personal.selector = trail.selector(&ask.selector.canonical());
+    permit_identifiers(actor.key(), &ask.selector)?;
     let looked = app.lookup.call(actor, ask.selector).await;
     let looked = looked.map_err(|error| store_failed("a call could not be looked up", &error))?;
     match looked {

@@ -9,14 +9,15 @@ use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId};
 use crate::model::end_reason::CallEnd;
 use crate::model::plan::Operation;
+use crate::sessions::NewToken;
 use crate::store::lookup::CallReport;
 
 /// The end of a request that was carried out.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Done {
     /// That of a `DeleteCall`.
     Deletion(Outcome),
-    /// That of an action that looks something up.
+    /// That of every other action.
     Found {
         what: Box<Found>,
         /// What the caller should know besides, each a sentence.
@@ -26,20 +27,35 @@ pub(crate) enum Done {
 
 impl Done {
     /// Its word in records and logs.
-    pub(crate) const fn as_str(&self) -> &'static str {
+    pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Self::Deletion(outcome) => outcome.kind.as_str(),
-            Self::Found { .. } => "found",
+            Self::Found { what, .. } => what.as_str(),
         }
     }
 }
 
-/// What was looked up.
-#[derive(Clone, Debug)]
+/// What was looked up, or came of a login.
+#[derive(Debug)]
 pub(crate) enum Found {
     CallId(CallId),
     Call(CallInformation),
     Deletion(DeletionStanding),
+    /// The one time that a token can be seen.
+    Token(NewToken),
+    /// The token ended.
+    Released,
+}
+
+impl Found {
+    /// Its word in records and logs.
+    pub(crate) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::CallId(_) | Self::Call(_) | Self::Deletion(_) => "found",
+            Self::Token(_) => "logged_in",
+            Self::Released => "released",
+        }
+    }
 }
 
 /// A call, and what its other names are by the configuration.

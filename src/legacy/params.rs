@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use encoding_rs::WINDOWS_1252;
+
 use super::LegacyRequest;
 use super::error::ParamError;
 use crate::config::limits::LimitsConfig;
@@ -22,6 +24,8 @@ pub(crate) struct Params {
     known: BTreeMap<Name, Slot>,
     unknown: usize,
     value_limit: usize,
+    /// A password stands in the query string, where proxies and logs see it.
+    password_in_query: bool,
 }
 
 /// What was sent under one name.
@@ -51,8 +55,13 @@ impl Params {
 
     /// Reads two strings of pairs; a value longer than `value_limit` bytes is a defect.
     pub(super) fn parse(query: &[u8], form: &[u8], value_limit: usize) -> Self {
-        let mut params = Self { known: BTreeMap::new(), unknown: 0, value_limit };
-        for pair in pairs(query).chain(pairs(form)) {
+        let known = BTreeMap::new();
+        let mut params = Self { known, unknown: 0, value_limit, password_in_query: false };
+        for pair in pairs(query) {
+            params.keep(pair);
+        }
+        params.password_in_query = params.has(Name::Password);
+        for pair in pairs(form) {
             params.keep(pair);
         }
         params
@@ -96,6 +105,16 @@ impl Params {
         self.known.get(&name).is_some_and(|slot| slot.defect.is_some() || !slot.values.is_empty())
     }
 
+    /// Whether a password came in the query string, well-formed or not.
+    pub(crate) fn password_in_query(&self) -> bool {
+        self.password_in_query
+    }
+
+    /// Every value that was sent under `name`, for those who must not write it down.
+    pub(crate) fn all(&self, name: Name) -> impl Iterator<Item = &str> {
+        self.known.get(&name).into_iter().flat_map(|slot| slot.values.iter().map(String::as_str))
+    }
+
     /// The known parameters that were sent, in their documented spelling, for the log.
     pub(crate) fn known_names(&self) -> Vec<&'static str> {
         self.known.iter().filter(|(_, slot)| slot.spelt).map(|(name, _)| name.as_str()).collect()
@@ -109,7 +128,8 @@ impl Params {
     fn keep(&mut self, pair: &[u8]) {
         let equals = pair.iter().position(|byte| *byte == b'=');
         let (name, value) = equals.map_or((pair, &[][..]), |at| (&pair[..at], &pair[at + 1..]));
-        let Some((name, exact)) = decode(name).as_deref().and_then(recognise) else {
+        let Some((name, exact)) = decode(name).and_then(utf_8).as_deref().and_then(recognise)
+        else {
             self.unknown += 1;
             return;
         };
@@ -124,7 +144,9 @@ impl Params {
         if value.is_empty() {
             return;
         }
-        match decode(value) {
+        let old = name.is_text_of_old_clients();
+        let value = decode(value).and_then(|it| if old { Some(text(it)) } else { utf_8(it) });
+        match value {
             _ if !exact => slot.defect = Some(Defect::NearMiss),
             None => slot.defect = slot.defect.or(Some(Defect::Encoding)),
             Some(value) if value.len() > self.value_limit => {
@@ -168,9 +190,20 @@ fn pairs(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty())
 }
 
-/// Decodes `%XX` and `+`; none when a `%` stands without two hexadecimal digits behind it, or
-/// when the result is not UTF-8.
-fn decode(text: &[u8]) -> Option<String> {
+/// Bytes of a login or password as text: UTF-8, and else Windows-1252, in which every byte is some
+/// character.
+pub(super) fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| {
+        WINDOWS_1252.decode_without_bom_handling(error.as_bytes()).0.into_owned()
+    })
+}
+
+fn utf_8(bytes: Vec<u8>) -> Option<String> {
+    String::from_utf8(bytes).ok()
+}
+
+/// Decodes `%XX` and `+`; none when a `%` stands without two hexadecimal digits behind it.
+fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.iter();
     while let Some(byte) = rest.next() {
@@ -180,7 +213,7 @@ fn decode(text: &[u8]) -> Option<String> {
             other => *other,
         });
     }
-    String::from_utf8(bytes).ok()
+    Some(bytes)
 }
 
 fn hexadecimal(digit: u8) -> Option<u8> {
@@ -252,6 +285,32 @@ mod tests {
     }
 
     #[test]
+    fn only_login_and_password_may_be_in_windows_1252() {
+        check("userName=j%FCrgen", Name::Login, Some("jürgen"));
+        check("password=%80%c3%bc", Name::Password, Some("€Ã¼"));
+        check("password=%c3%bc", Name::Password, Some("ü"));
+        check("password=%FC&password=%C3%BC", Name::Password, Some("ü"));
+        for (text, name) in [("callID=%FC", Name::CallId), ("token=%FC", Name::Token)] {
+            check_error(text, name, "wrongly encoded");
+        }
+        check_error("password=%F", Name::Password, "wrongly encoded");
+        check_error("user-name=zzz", Name::Login, "almost");
+    }
+
+    #[test]
+    fn it_is_known_whether_a_password_stands_in_the_query() {
+        let found = |query: &str, form: &str| {
+            Params::parse(query.as_bytes(), form.as_bytes(), 8).password_in_query()
+        };
+        for query in ["password=x", "PASSWORD=%", "pass_word=x", "a=b&password=toolongaword"] {
+            assert!(found(query, "") && found(query, query), "{query}");
+            assert!(!found("", query) && !found("userName=x&password=", query), "{query}");
+        }
+        let params = query("password=a&password=b");
+        assert_eq!(params.all(Name::Password).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
     fn a_form_is_merged_with_the_query() {
         let params = Params::parse(b"callID=x", b"callID=x&status=last", 1024);
         assert_eq!(params.get(Name::CallId), Ok(Some("x")));
@@ -317,11 +376,13 @@ mod tests {
         let request = LegacyRequest {
             id: RequestId::random(),
             peer: [127, 0, 0, 1].into(),
+            at_our_path: true,
             post: true,
             uri: SafeUri::new("/verba/api?action=DeleteCall".parse().unwrap()),
             form: Some(Secret::new(Bytes::from_static(b"callID=x"))),
             api_key_header: None,
             bearer: None,
+            basic: None,
             prefetch: false,
         };
         let limits = LimitsConfig { request_line: 1, headers: 1, body: 1, value: 10 };

@@ -182,6 +182,9 @@ impl Answer<'_> {
 /// The one fact that belongs to the error itself and not beside it.
 const REASON: &str = "Reason";
 
+/// The one fact that XML has as an attribute and not beside the response.
+const TOKEN: &str = "Token";
+
 /// The name of a fact where names begin with a small letter.
 fn member(name: &str) -> String {
     let (first, rest) = name.split_at(1);

@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 
-/// One decision, as it is recorded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// One decision, as it is recorded. What was added to it later is left out where there is none, so
+/// that records are spelt as they were before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub(crate) struct AuditEvent {
     /// What was asked, in the legacy API's words, such as `DeleteCall`.
     pub(crate) action: String,
@@ -21,17 +22,37 @@ pub(crate) struct AuditEvent {
     pub(crate) key_id: Option<String>,
     pub(crate) call_id: Option<String>,
     pub(crate) deletion_id: Option<String>,
-    /// The names of the known parameters that were sent.
+    /// The session that was opened, ended or used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) session_id: Option<String>,
+    /// The key that was made in the place of this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) successor_id: Option<String>,
+    /// The key in whose place this one was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) predecessor_id: Option<String>,
+    /// Why, where the result does not say it, and the caller is not told: `expired`. Of a new user
+    /// the role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<&'static str>,
+    /// The names of the known parameters that were sent; of a command, of the options that said how.
     pub(crate) parameters: Vec<&'static str>,
 }
 
 /// What of a decision says something about a person.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub(crate) struct Personal {
     pub(crate) peer: Option<String>,
+    /// The login, or at the command line the operating system's user.
     pub(crate) user: Option<String>,
     pub(crate) selector: Option<String>,
     pub(crate) reason: Option<String>,
+    /// The machine of a command line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) host: Option<String>,
+    /// The login that a command changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) subject: Option<String>,
 }
 
 /// A record ready to be written.
@@ -109,11 +130,8 @@ mod tests {
             action: "DeleteCall".to_owned(),
             decision: "refused",
             result: "not_found",
-            tenant: None,
-            key_id: None,
-            call_id: None,
-            deletion_id: None,
             parameters: vec!["extension", "status"],
+            ..AuditEvent::default()
         }
     }
 
@@ -135,5 +153,28 @@ mod tests {
         assert_eq!(link(1, b""), link(1, b""));
         assert_ne!(link(1, b""), link(2, b""));
         assert_ne!(link(1, b""), link(1, b"other"));
+    }
+
+    #[test]
+    fn what_was_added_later_is_in_a_record_only_where_there_is_something() {
+        let text = |event: &AuditEvent, personal: &Personal| {
+            let record = chained(1, Timestamp(0), 1, event, personal, b"salt", b"");
+            String::from_utf8(record.canonical).unwrap() + &record.personal
+        };
+        let names = ["session_id", "successor_id", "predecessor_id", "cause", "host", "subject"]
+            .map(|name| format!("\"{name}\""));
+        let before = text(&event(), &Personal::default());
+        assert!(names.iter().all(|name| !before.contains(name)), "{before}");
+        let some = Some("x".to_owned());
+        let event = AuditEvent {
+            session_id: some.clone(),
+            successor_id: some.clone(),
+            predecessor_id: some.clone(),
+            cause: Some("expired"),
+            ..event()
+        };
+        let personal = Personal { host: some.clone(), subject: some, ..Personal::default() };
+        let now = text(&event, &personal);
+        assert!(names.iter().all(|name| now.contains(name)), "{now}");
     }
 }

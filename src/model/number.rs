@@ -4,6 +4,8 @@
 //! number only through a configured prefix. Nothing here compares the tails of numbers, because
 //! two strangers may share one.
 
+pub(crate) mod pattern;
+
 use std::fmt::Write as _;
 
 /// What arrived in `extension`, or stands in a call's parties: raw and in comparable form.
@@ -59,11 +61,6 @@ impl Number {
         }
         Ok(Self { raw: raw.to_owned(), normalised, repaired })
     }
-
-    /// A number that is dialled inside one site: digits only, and at most seven of them.
-    fn is_short(&self) -> bool {
-        is_short(&self.normalised)
-    }
 }
 
 /// Which long numbers a short one stands for.
@@ -87,10 +84,14 @@ impl NumberingPlan {
     /// Every comparable form that is equal to `number`: its own first, then, for a short one, each
     /// prefix with it, and for a long one, what follows a prefix when that is short.
     pub(crate) fn alternatives(&self, number: &Number) -> Vec<String> {
-        let own = number.normalised.as_str();
+        self.forms(&number.normalised)
+    }
+
+    /// As [`NumberingPlan::alternatives`], of a number that is in comparable form.
+    pub(crate) fn forms(&self, own: &str) -> Vec<String> {
         let mut forms = vec![own.to_owned()];
         for prefix in &self.prefixes {
-            let other = if number.is_short() {
+            let other = if is_short(own) {
                 format!("{prefix}{own}")
             } else {
                 match own.strip_prefix(prefix.as_str()) {
@@ -179,6 +180,7 @@ fn leading_digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }
 
+/// A number that is dialled inside one site: digits only, and at most seven of them.
 fn is_short(text: &str) -> bool {
     (1..=7).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -62,6 +62,9 @@ pub(crate) struct Matches {
     /// How many there are; counting stops past [`Ambiguity::COUNTED`].
     pub(crate) count: usize,
     pub(crate) calls: Vec<Match>,
+    /// Calls that may match as well were not looked at, because there are too many: one that was
+    /// found is not the only one, and none that was found means nothing.
+    pub(crate) is_cut: bool,
 }
 
 /// A call that matches.
@@ -113,7 +116,15 @@ pub(crate) fn decide<V: View>(question: &Question, view: &mut V) -> Result<Decis
         return Ok(Decision::Join(earlier));
     }
     let status = question.status.as_deref();
-    match find(status, question.sees_candidates, |word| view.matching(word))? {
+    let mut is_cut = false;
+    let found = find(status, question.sees_candidates, |word| {
+        let matches = view.matching(word)?;
+        is_cut |= matches.is_cut;
+        Ok(matches)
+    })?;
+    match found {
+        // A call that was not looked at is not one that an earlier deletion has taken.
+        Found::None if is_cut => Ok(Decision::Refuse { refusal: Refusal::NotFound, call_id: None }),
         Found::None => Ok(match view.earlier()? {
             Some(earlier) if earlier.state.is_taken() => Decision::AlreadyDeleted(earlier),
             Some(earlier) if earlier.state.is_open() => Decision::Join(earlier),
@@ -148,15 +159,18 @@ pub(crate) fn find<E>(
     let mut matches = first_matches(status, matching)?;
     Ok(match matches.calls.pop() {
         None => Found::None,
-        Some(one) if matches.count == 1 => Found::One(one),
+        Some(one) if matches.count == 1 && !matches.is_cut => Found::One(one),
         Some(last) => {
             matches.calls.push(last);
-            Found::Several(ambiguity(status, sees_candidates, matches.count, &matches.calls))
+            // One more may match, of those that were not looked at.
+            let count = matches.count + usize::from(matches.is_cut);
+            let count = count.min(Ambiguity::COUNTED + 1);
+            Found::Several(ambiguity(status, sees_candidates, count, &matches.calls))
         }
     })
 }
 
-/// The first status word that matches any call decides which calls are meant.
+/// The first status word that matches any call, or may match one, decides which calls are meant.
 fn first_matches<E>(
     status: Option<&[StatusWord]>,
     mut matching: impl FnMut(Option<StatusWord>) -> Result<Matches, E>,
@@ -168,7 +182,7 @@ fn first_matches<E>(
             continue;
         }
         let matches = matching(Some(*word))?;
-        if matches.count > 0 {
+        if matches.count > 0 || matches.is_cut {
             return Ok(matches);
         }
     }

@@ -14,6 +14,10 @@ pub(crate) enum Right {
     GetCallInformation,
     /// `GetDeletion`
     GetDeletion,
+    /// `RequestToken`
+    RequestToken,
+    /// `ReleaseToken`
+    ReleaseToken,
     /// `Notify`: to post copies of Graph's call notifications.
     Notify,
     /// Candidates are listed when an identifier is ambiguous.
@@ -23,11 +27,13 @@ pub(crate) enum Right {
 }
 
 impl Right {
-    const NAMES: [(Self, &'static str); 7] = [
+    const NAMES: [(Self, &'static str); 9] = [
         (Self::DeleteCall, "DeleteCall"),
         (Self::GetCallId, "GetCallID"),
         (Self::GetCallInformation, "GetCallInformation"),
         (Self::GetDeletion, "GetDeletion"),
+        (Self::RequestToken, "RequestToken"),
+        (Self::ReleaseToken, "ReleaseToken"),
         (Self::Notify, "Notify"),
         (Self::SeeCandidates, "see-candidates"),
         (Self::SeeHolds, "see-holds"),
@@ -36,6 +42,9 @@ impl Right {
     /// What a key gets when nothing is said.
     pub(crate) const DEFAULT: [Self; 4] =
         [Self::DeleteCall, Self::GetCallId, Self::GetCallInformation, Self::GetDeletion];
+
+    /// What a key gets besides when it needs a token.
+    pub(crate) const LOGIN: [Self; 2] = [Self::RequestToken, Self::ReleaseToken];
 
     /// Its name on the command line and in the database.
     pub(crate) fn as_str(self) -> &'static str {
@@ -53,7 +62,7 @@ impl fmt::Display for Right {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "unknown right: expected one of DeleteCall, GetCallID, GetCallInformation, GetDeletion, \
-         Notify, see-candidates, see-holds"
+         RequestToken, ReleaseToken, Notify, see-candidates, see-holds"
 )]
 pub(crate) struct UnknownRight;
 

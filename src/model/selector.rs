@@ -53,17 +53,72 @@ impl Selector {
         repaired.then(|| note.to_owned()).into_iter().collect()
     }
 
+    /// What it names the call by.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = IdentifierKind> {
+        self.named().map(|(kind, _)| kind)
+    }
+
     fn identifiers(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.named().map(|(kind, value)| (kind.as_str(), value))
+    }
+
+    fn named(&self) -> impl Iterator<Item = (IdentifierKind, &str)> {
         let extension = self.extension.as_ref().map(|number| number.normalised.as_str());
         [
-            ("callID", self.call_id.as_deref()),
-            ("platformCallID", self.platform_call_id.as_deref()),
-            ("nativeID", self.native_id.as_deref()),
-            ("meetingID", self.meeting_id.as_deref()),
-            ("extension", extension),
+            (IdentifierKind::CallId, self.call_id.as_deref()),
+            (IdentifierKind::PlatformCallId, self.platform_call_id.as_deref()),
+            (IdentifierKind::NativeId, self.native_id.as_deref()),
+            (IdentifierKind::MeetingId, self.meeting_id.as_deref()),
+            (IdentifierKind::Extension, extension),
         ]
         .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
+        .filter_map(|(kind, value)| Some((kind, value?)))
+    }
+}
+
+/// One of the five names that a call can be named by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IdentifierKind {
+    CallId,
+    PlatformCallId,
+    NativeId,
+    MeetingId,
+    Extension,
+}
+
+impl IdentifierKind {
+    const ALL: [Self; 5] =
+        [Self::CallId, Self::PlatformCallId, Self::NativeId, Self::MeetingId, Self::Extension];
+
+    /// The parameter's documented spelling.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::CallId => "callID",
+            Self::PlatformCallId => "platformCallID",
+            Self::NativeId => "nativeID",
+            Self::MeetingId => "meetingID",
+            Self::Extension => "extension",
+        }
+    }
+}
+
+impl fmt::Display for IdentifierKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that names no identifier.
+#[derive(Debug, thiserror::Error)]
+#[error("expected one of callID, platformCallID, nativeID, meetingID, extension")]
+pub(crate) struct UnknownIdentifier;
+
+impl FromStr for IdentifierKind {
+    type Err = UnknownIdentifier;
+
+    fn from_str(name: &str) -> Result<Self, UnknownIdentifier> {
+        let is_it = |kind: &Self| kind.as_str().eq_ignore_ascii_case(name);
+        Self::ALL.into_iter().find(is_it).ok_or(UnknownIdentifier)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Calls and deletions as clients look them up.
 //!
-//! A client sees its own tenant's calls and its own key's deletions, and only while its key stands.
+//! A client sees those of its own tenant's calls that exist for its key, and its own key's deletions,
+//! and only while its key stands.
 //! A look changes nothing; after an ambiguous one, Graph is asked in the background which of the
 //! candidates still are.
 
@@ -32,7 +33,7 @@ impl Lookup {
         Self { store, clock, rules: Arc::new(rules) }
     }
 
-    /// The one call of the actor's tenant that `selector` means, found as a deletion would find it.
+    /// The one call that exists for the actor and that `selector` means, found as a deletion would find it.
     ///
     /// # Errors
     ///
@@ -42,11 +43,11 @@ impl Lookup {
         actor: &Actor,
         selector: Selector,
     ) -> Result<LookedUp<Found<Box<CallReport>>>, StoreError> {
-        let selection = self.rules.select(actor.key().tenant_row, selector);
+        let selection = self.rules.select(actor.key(), selector);
         let sees_candidates = actor.may(Right::SeeCandidates);
-        let generation = actor.generation();
+        let checked = actor.checked();
         let now = self.clock.now();
-        self.store.look_up_call(CallLookup { generation, selection, sees_candidates, now }).await
+        self.store.look_up_call(CallLookup { checked, selection, sees_candidates, now }).await
     }
 
     /// The deletion of this id, when it was recorded for the actor's key.
@@ -59,8 +60,8 @@ impl Lookup {
         actor: &Actor,
         deletion_id: DeletionId,
     ) -> Result<LookedUp<Option<DeletionDetails>>, StoreError> {
-        let (generation, key_row) = (actor.generation(), actor.key().row);
-        self.store.look_up_deletion(DeletionLookup { generation, key_row, deletion_id }).await
+        let checked = actor.checked();
+        self.store.look_up_deletion(DeletionLookup { checked, deletion_id }).await
     }
 }
 
@@ -161,7 +162,7 @@ mod tests {
         let there = Fixture::new().await;
         there.call("a", "100").await;
         let actor = actor(&there).await;
-        there.store.revoke_key(there.key, NOW).await.unwrap();
+        there.revoke().await;
         let looked = lookup(&there).call(&actor, by_number("100", "ongoing")).await.unwrap();
         assert!(matches!(looked, LookedUp::AccessChanged), "{looked:?}");
     }

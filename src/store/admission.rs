@@ -4,24 +4,23 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use super::access::Checked;
 use crate::clock::Timestamp;
 use crate::config::legacy::{CallField, Mapping};
 use crate::id::{CallId, DeletionId, GraphCallId, ProcessId, TenantId};
 use crate::model::chain::{AuditEvent, Personal};
 use crate::model::deletion::DeletionState;
+use crate::model::key::ApiKey;
 use crate::model::number::NumberingPlan;
+use crate::model::number::pattern::NumberPattern;
 use crate::model::plan::{Decision, Operation, Question};
 use crate::model::selector::Selector;
 
 /// A request for a deletion, ready to be decided and recorded.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
-    /// The access generation that the caller was checked against.
-    pub(crate) generation: i64,
-    /// The key's, which is the call's as well.
-    pub(crate) tenant: TenantId,
-    pub(crate) key_row: i64,
-    pub(crate) session_row: Option<i64>,
+    /// Who asks. The key's tenant is the call's as well.
+    pub(crate) checked: Checked,
     pub(crate) selection: Selection,
     pub(crate) question: Question,
     pub(crate) peer: String,
@@ -44,16 +43,21 @@ pub(crate) struct SelectionRules {
 }
 
 impl SelectionRules {
-    /// Prepares `selector` for the calls of one tenant.
-    pub(crate) fn select(&self, tenant_row: i64, selector: Selector) -> Selection {
-        Selection::new(tenant_row, selector, &self.numbering, &self.mapping, self.match_roster)
+    /// Prepares `selector` for the calls that exist for `key`.
+    pub(crate) fn select(&self, key: &ApiKey, selector: Selector) -> Selection {
+        Selection::new(key.tenant_row, &key.numbers, selector, self)
     }
 }
 
-/// A selector in the form the store compares.
+/// A selector in the form the store compares, and the calls that it may mean.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
     pub(crate) tenant_row: i64,
+    /// A call without a number or address that one of these fits does not exist; every call of the
+    /// tenant exists when empty.
+    pub(crate) patterns: Vec<NumberPattern>,
+    /// By which a number in a call is another one for the patterns as well.
+    pub(crate) numbering: NumberingPlan,
     pub(crate) selector: Selector,
     /// Every spelling of the number that counts as equal.
     pub(crate) numbers: Vec<String>,
@@ -66,14 +70,14 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Prepares `selector` for the calls of one tenant.
+    /// Prepares `selector` for those calls of one tenant that `patterns` leave.
     pub(crate) fn new(
         tenant_row: i64,
+        patterns: &[NumberPattern],
         selector: Selector,
-        numbering: &NumberingPlan,
-        mapping: &Mapping,
-        match_roster: bool,
+        rules: &SelectionRules,
     ) -> Self {
+        let SelectionRules { numbering, mapping, match_roster } = rules;
         let numbers = selector
             .extension
             .as_ref()
@@ -84,10 +88,12 @@ impl Selection {
         hash.copy_from_slice(&digest(&SHA256, canonical.as_bytes()).as_ref()[..16]);
         Self {
             tenant_row,
+            patterns: patterns.to_vec(),
+            numbering: numbering.clone(),
             selector,
             numbers,
             mapping: mapping.clone(),
-            match_roster,
+            match_roster: *match_roster,
             canonical,
             hash,
         }

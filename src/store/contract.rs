@@ -1,5 +1,7 @@
 //! What every store promises: leases, settlement, withdrawal, repeats; then access and audit chain.
 
+mod access;
+mod keys;
 mod news;
 mod reconcile;
 mod records;
@@ -338,8 +340,8 @@ async fn a_silent_repeat_joins_what_its_client_left_and_does_not_hit_the_next_ca
     dry.question.dry_run = true;
     assert!(joins(&there.admit(dry).await), "a dry run says what would happen");
     let mut other_key = ongoing(NOW + SECOND).await;
-    other_key.key_row = there.make_key("6b1f0000-0000-4000-8000-000000000001").await.1;
-    other_key.generation = there.store.access_generation().await.unwrap();
+    let (_, key_row) = there.make_key("6b1f0000-0000-4000-8000-000000000001").await;
+    other_key.checked = there.checked(key_row, None).await;
     other_key.question.dry_run = true;
     assert!(!joins(&there.admit(other_key).await));
     assert!(joins(&there.admit(ongoing(NOW + SECOND).await).await));

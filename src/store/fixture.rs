@@ -2,6 +2,7 @@
 //! plays the operator's hand.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -9,9 +10,12 @@ use rusqlite::types::FromSql;
 use tempfile::TempDir;
 
 use super::Store;
-use super::admission::{Admission, Ask, AttemptEnd, Decided, Lease, Leased, Next, SelectionRules};
-use super::pepper::{Hashed, Pepper};
-use super::records::{ImportedCall, NewKey};
+use super::access::{AuditEntry, Checked, HashedSecret, NewKey, Rotated};
+use super::admission::{
+    Admission, Ask, AttemptEnd, Decided, Lease, Leased, Next, Selection, SelectionRules,
+};
+use super::pepper::{Digest, Hashed, Pepper};
+use super::records::ImportedCall;
 use super::sqlite::Missing;
 use crate::clock::Timestamp;
 use crate::config::legacy::{CallField, Mapping};
@@ -19,6 +23,7 @@ use crate::id::{CallId, DeletionId, GraphCallId, KeyId, ProcessId, TenantId};
 use crate::model::call::{CallState, Party};
 use crate::model::chain::{AuditEvent, Personal};
 use crate::model::deletion::DeletionState;
+use crate::model::key::ApiKey;
 use crate::model::number::{Number, NumberingPlan};
 use crate::model::plan::Question;
 use crate::model::rights::Right;
@@ -73,18 +78,59 @@ impl Fixture {
             id,
             tenant: TenantId::new(TENANT),
             name: "telephones".to_owned(),
-            pepper: self.pepper.fingerprint().to_owned(),
-            hash: self.pepper.hash(Hashed::Key, &Secret::new(secret.to_owned())),
+            owner: None,
+            secret: self.hashed(Hashed::Key, secret),
             requires_token: false,
             rights: Right::DEFAULT.to_vec(),
+            identifiers: Vec::new(),
+            numbers: Vec::new(),
             peers: Vec::new(),
             post_only: false,
             reason_required: false,
+            query_passwords: true,
+            weak: false,
             created_at: NOW,
             expires_at: None,
         };
-        self.store.create_key(key).await.unwrap();
+        self.store.create_keys(vec![(key, entry("keys create", NOW))]).await.unwrap();
+        self.drop_last_record();
         (id, self.look(&format!("SELECT key FROM keys WHERE key_id = '{id}'")))
+    }
+
+    /// A secret as the store holds it.
+    pub(crate) fn hashed(&self, what: Hashed, secret: &str) -> HashedSecret {
+        HashedSecret {
+            pepper: self.pepper.fingerprint().to_owned(),
+            hash: self.pepper.hash(what, &Secret::new(secret.to_owned())),
+        }
+    }
+
+    /// Makes a successor of a key, and gives its number; the old key counts for an hour longer.
+    pub(crate) async fn rotate(&self, old: KeyId, secret: &str) -> i64 {
+        let id = KeyId::random();
+        let successor = (id, self.hashed(Hashed::Key, secret));
+        let until = NOW + Duration::from_hours(1);
+        let entry = entry("keys rotate", NOW);
+        let rotated = self.store.rotate_key(old, until, successor, entry).await.unwrap();
+        assert!(matches!(rotated, Rotated::Now { .. }), "{rotated:?}");
+        self.look(&format!("SELECT key FROM keys WHERE key_id = '{id}'"))
+    }
+
+    /// Revokes the one key at [`NOW`].
+    pub(crate) async fn revoke(&self) {
+        self.store.revoke_key(self.key, entry("keys revoke", NOW)).await.unwrap();
+    }
+
+    /// A key, and the session if there is one, as they stand now.
+    pub(crate) async fn checked(&self, key_row: i64, session: Option<Digest>) -> Checked {
+        let snapshot = self.store.access_snapshot().await.unwrap();
+        let session = match session {
+            Some(hash) => self.store.session(hash).await.unwrap().map(Arc::new),
+            None => None,
+        };
+        let generation = snapshot.generation;
+        let key = snapshot.keys.into_values().find(|key| key.row == key_row).unwrap();
+        Checked { generation, key, session }
     }
 
     /// The database.
@@ -113,7 +159,18 @@ impl Fixture {
     }
 
     pub(crate) async fn import(&self, call: ImportedCall) {
-        self.store.import_calls(vec![call], NOW).await.unwrap();
+        self.import_at(vec![call], NOW).await;
+    }
+
+    /// Imports calls at `now`.
+    pub(crate) async fn import_at(&self, calls: Vec<ImportedCall>, now: Timestamp) {
+        self.store.import_calls(calls, entry("calls import", now)).await.unwrap();
+        self.drop_last_record();
+    }
+
+    /// Forgets the record of what was only prepared for a test.
+    fn drop_last_record(&self) {
+        self.by_hand("DELETE FROM audit WHERE position = (SELECT max(position) FROM audit)");
     }
 
     pub(crate) fn imported(&self, graph_id: &str, number: &str) -> ImportedCall {
@@ -143,10 +200,7 @@ impl Fixture {
     /// A request by the one key, without a lease.
     pub(crate) async fn ask(&self, selector: Selector, now: Timestamp) -> Ask {
         Ask {
-            generation: self.store.access_generation().await.unwrap(),
-            tenant: TenantId::new(TENANT),
-            key_row: self.key_row,
-            session_row: None,
+            checked: self.checked(self.key_row, None).await,
             question: Question {
                 now,
                 status: selector.status.clone(),
@@ -154,7 +208,7 @@ impl Fixture {
                 ended_is_success: false,
                 sees_candidates: false,
             },
-            selection: selection_rules().select(self.tenant_row, selector),
+            selection: Selection::new(self.tenant_row, &[], selector, &selection_rules()),
             peer: "192.0.2.7".to_owned(),
             reason: None,
             now,
@@ -247,11 +301,46 @@ pub(crate) fn event() -> AuditEvent {
         decision: "refused",
         result: "not_found",
         tenant: Some(TENANT.to_owned()),
-        key_id: None,
-        call_id: None,
-        deletion_id: None,
         parameters: vec!["callID"],
+        ..AuditEvent::default()
     }
+}
+
+/// A key that may do everything, as it is checked.
+pub(crate) fn api_key(row: i64, tenant_row: i64) -> ApiKey {
+    ApiKey {
+        row,
+        id: KeyId::random(),
+        tenant_row,
+        tenant: TenantId::new(TENANT),
+        name: "telephones".to_owned(),
+        owner: None,
+        requires_token: false,
+        rights: Right::DEFAULT.to_vec(),
+        identifiers: Vec::new(),
+        numbers: Vec::new(),
+        peers: Vec::new(),
+        post_only: false,
+        reason_required: false,
+        query_passwords: true,
+        weak: false,
+        successor: None,
+        line_row: row,
+        created_at: NOW,
+        expires_at: None,
+        revoked_at: None,
+    }
+}
+
+/// The record of a command.
+pub(crate) fn entry(command: &str, at: Timestamp) -> AuditEntry {
+    let event = AuditEvent {
+        action: command.to_owned(),
+        decision: "allowed",
+        result: "done",
+        ..AuditEvent::default()
+    };
+    AuditEntry { at, count: 1, event, personal: Personal::default() }
 }
 
 /// An attempt that was answered with `status` and leads to `next`.

@@ -1,5 +1,6 @@
 //! What a client looks up in the store, and what it is shown.
 
+use super::access::Checked;
 use super::admission::Selection;
 use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId, GraphCallId};
@@ -9,20 +10,19 @@ use crate::model::end_reason::CallEnd;
 /// A question for the one call that a selector means.
 #[derive(Clone, Debug)]
 pub(crate) struct CallLookup {
-    /// The access generation that the caller was checked against.
-    pub(crate) generation: i64,
+    /// Who looks.
+    pub(crate) checked: Checked,
     pub(crate) selection: Selection,
     /// The key may see the candidates of an ambiguous answer.
     pub(crate) sees_candidates: bool,
     pub(crate) now: Timestamp,
 }
 
-/// A question for a deletion of a key's own.
-#[derive(Clone, Copy, Debug)]
+/// A question for a deletion of a key's own line.
+#[derive(Clone, Debug)]
 pub(crate) struct DeletionLookup {
-    /// The access generation that the caller was checked against.
-    pub(crate) generation: i64,
-    pub(crate) key_row: i64,
+    /// Who looks.
+    pub(crate) checked: Checked,
     pub(crate) deletion_id: DeletionId,
 }
 

@@ -1,62 +1,11 @@
 //! What goes into the store and comes out of it besides the journal's own business.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use super::pepper::Digest;
 use crate::clock::Timestamp;
-use crate::id::{CallId, DeletionId, GraphCallId, KeyId, SessionId, TenantId};
+use crate::id::{CallId, DeletionId, GraphCallId, TenantId};
 use crate::model::call::{CallState, Direction, Party};
 use crate::model::change::{CallChange, EndReason};
 use crate::model::deletion::DeletionState;
 use crate::model::end_reason::{CallEnd, OurPart};
-use crate::model::key::ApiKey;
-use crate::model::rights::Right;
-
-/// All keys at one generation.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct AccessSnapshot {
-    pub(crate) generation: i64,
-    pub(crate) keys: HashMap<Digest, Arc<ApiKey>>,
-}
-
-impl AccessSnapshot {
-    /// The keys, in the order they were made.
-    pub(crate) fn into_keys(self) -> Vec<Arc<ApiKey>> {
-        let mut keys: Vec<_> = self.keys.into_values().collect();
-        keys.sort_by_key(|key| key.row);
-        keys
-    }
-}
-
-/// A key to be written; its secret is not in here.
-#[derive(Clone, Debug)]
-pub(crate) struct NewKey {
-    pub(crate) id: KeyId,
-    pub(crate) tenant: TenantId,
-    pub(crate) name: String,
-    /// The fingerprint of the pepper that `hash` was made with.
-    pub(crate) pepper: String,
-    pub(crate) hash: Digest,
-    pub(crate) requires_token: bool,
-    pub(crate) rights: Vec<Right>,
-    pub(crate) peers: Vec<ipnet::IpNet>,
-    pub(crate) post_only: bool,
-    pub(crate) reason_required: bool,
-    pub(crate) created_at: Timestamp,
-    pub(crate) expires_at: Option<Timestamp>,
-}
-
-/// A session to be written; its token is not in here.
-#[derive(Clone, Debug)]
-pub(crate) struct NewSession {
-    pub(crate) id: SessionId,
-    pub(crate) key: KeyId,
-    pub(crate) pepper: String,
-    pub(crate) hash: Digest,
-    pub(crate) created_at: Timestamp,
-    pub(crate) expires_at: Timestamp,
-}
 
 /// A call as an import describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -121,4 +121,39 @@ mod tests {
         migrate(&mut unfinished, path).unwrap();
         assert_eq!(SchemaState::read(&unfinished, path).unwrap().applied, known());
     }
+
+    #[test]
+    fn keys_that_needed_a_token_may_ask_for_one_afterwards_and_users_are_found_by_their_logins() {
+        let path = Path::new("memory");
+        let mut connection = Connection::open_in_memory().unwrap();
+        let before = refinery::Target::Version(2);
+        embedded::migrations::runner().set_target(before).run(&mut connection).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO peppers VALUES ('p', 0, NULL); \
+                 INSERT INTO tenants VALUES (1, 'tenant', 0, NULL); \
+                 INSERT INTO keys (key_id, tenant, name, pepper, hash, requires_token, rights, \
+                 created_at) VALUES ('a', 1, 'with', 'p', x'01', 1, 'DeleteCall GetCallID', 0), \
+                 ('b', 1, 'without', 'p', x'02', 0, 'DeleteCall', 0); \
+                 INSERT INTO users (tenant, login, role, password_hash, created_at) VALUES \
+                 (1, 'Jane', 'caller', 'h', 0), (1, 'John', 'caller', 'h', 0)",
+            )
+            .unwrap();
+        migrate(&mut connection, path).unwrap();
+        let keys: String = connection
+            .query_row(
+                "SELECT group_concat(rights || coalesce(line, ''), ', ') FROM keys",
+                (),
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(keys, "DeleteCall GetCallID RequestToken ReleaseToken, DeleteCall");
+        let logins: String = connection
+            .query_row("SELECT group_concat(folded) FROM users", (), |row| row.get(0))
+            .unwrap();
+        assert_eq!(logins, "jane,john");
+        // A program that does not know the limits of keys must not use it.
+        let state = SchemaState::read(&connection, path).unwrap();
+        assert_eq!((state.applied, state.oldest_program), (known(), 3));
+    }
 }

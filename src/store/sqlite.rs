@@ -9,15 +9,19 @@ mod calls;
 mod checkpoint;
 mod deletions;
 pub(crate) mod inspect;
+mod key_uses;
+mod keys;
 mod lookup;
 #[cfg(test)]
 mod model_test;
 mod reconcile;
 mod resolve;
 mod sender;
+mod sessions;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod users;
 mod writer;
 
 use std::fs::OpenOptions;
@@ -25,6 +29,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +60,8 @@ struct Inner {
     readers: Mutex<Vec<Connection>>,
     reading: Arc<Semaphore>,
     look_wanted: Arc<Notify>,
+    /// The last session that was looked at for removal.
+    swept: Arc<AtomicI64>,
     // Dropped after the writer, so that the last checkpoint sees everything.
     _checkpointer: Checkpointer,
 }
@@ -69,6 +76,11 @@ pub(crate) enum Missing {
 }
 
 impl Sqlite {
+    /// The last session that was looked at for removal, since this process began.
+    fn swept(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.0.swept)
+    }
+
     /// Opens the database at `path`, whose hashes were made with the pepper in `pepper_file`.
     ///
     /// # Errors
@@ -109,6 +121,7 @@ impl Sqlite {
             readers: Mutex::new(readers),
             reading: Arc::new(Semaphore::new(READERS)),
             look_wanted: Arc::default(),
+            swept: Arc::default(),
             _checkpointer: checkpointer,
         };
         Ok((Self(Arc::new(inner)), pepper))

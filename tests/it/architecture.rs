@@ -17,11 +17,11 @@ use self::source::SourceFile;
 /// The layers, the highest first. A module imports from lower layers; from its own only what
 /// [`BESIDE`] names.
 const LAYERS: [&[&str]; 6] = [
-    // `measured` is what the benchmarks reach.
+    // `measured` is what benchmarks and tests reach.
     &["main", "cli", "measured"],
     &["server", "http"],
     &["legacy", "notifications"],
-    &["app", "access", "journal", "registry", "keys", "sessions", "audit"],
+    &["app", "access", "journal", "registry", "keys", "sessions", "users", "operator", "audit"],
     &["store", "graph"],
     LOWEST,
 ];
@@ -31,15 +31,20 @@ const LOWEST: &[&str] =
     &["telemetry", "config", "reply", "health", "model", "secret", "id", "clock"];
 
 /// Who knows whom within a layer.
-const BESIDE: [(&str, &[&str]); 5] = [
+const BESIDE: [(&str, &[&str]); 8] = [
     ("main", &["cli"]),
+    // A whole gateway with another clock.
+    ("measured", &["cli"]),
     // It holds the handles that a request needs.
     ("app", &["access", "journal", "registry", "keys", "sessions", "audit"]),
     // The only place where rights are made reads what they are made of.
-    ("access", &["keys", "sessions"]),
+    ("access", &["keys", "sessions", "users"]),
     // What acts, or shows a client what is its own, takes an `Actor`.
     ("journal", &["access"]),
-    ("registry", &["access"]),
+    ("registry", &["access", "operator"]),
+    // What changes keys and users takes an `Operator`.
+    ("keys", &["operator"]),
+    ("users", &["operator"]),
 ];
 
 /// What tests may import beyond that.
@@ -53,7 +58,7 @@ const APART: &str = "simulator";
 
 /// Each migration's SHA-256. A migration that somebody may have run is never edited: the next
 /// change is the next file, and its digest the next line.
-const MIGRATIONS: [(&str, &str); 2] = [
+const MIGRATIONS: [(&str, &str); 3] = [
     (
         "migrations/sqlite/V0001__init.sql",
         "e9f32080c1614990feba74cc009cb7c210eeb230395c283deb4809e873c8e021",
@@ -61,6 +66,10 @@ const MIGRATIONS: [(&str, &str); 2] = [
     (
         "migrations/sqlite/V0002__notifications.sql",
         "0f2fe36aa3bc43b31c05ce809041addd88b0c769c2fdf64ddb333166140f5b3c",
+    ),
+    (
+        "migrations/sqlite/V0003__access.sql",
+        "82185a81641f8d3fbc24f549bfdf1dd4ccf62b4b585eca3af3ff8d0c2bb97378",
     ),
 ];
 
@@ -309,6 +318,8 @@ fn unfinished(files: &[(String, String)]) -> Vec<String> {
     let mut found = Vec::new();
     for (path, text) in files {
         for (number, line) in text.lines().enumerate() {
+            // What needs a quiet machine names the script that runs it.
+            let line = if line.contains(": scripts/") { "" } else { line };
             let words = UNFINISHED.iter().filter(|word| line.contains(*word));
             found.extend(words.map(|word| format!("{path}:{}: {word}", number + 1)));
         }

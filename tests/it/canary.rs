@@ -1,17 +1,22 @@
 //! Canaries: planted secrets and numbers, searched for in everything that a run leaves behind.
 //!
 //! The real binary logs at its most talkative level while requests of all kinds succeed and fail.
-//! Key, token and client secret must be in no log, no other answer and no byte of the database;
-//! numbers may be in the database, and in no log.
+//! Key, token, password and client secret must be in no log, no other answer and no byte of the
+//! database; numbers and logins may be in the database, and in no log.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a helper that panics fails its test")]
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::{CLIENT_SECRET, Key, Process, Site, call};
 
+const PASSWORD: &str = "planted-password-77";
+const WRONG_PASSWORD: &str = "planted-mistake-88";
+const LOGIN: &str = "canary.login";
 const NUMBER: &str = "+49301238856";
 const CALLER: &str = "+4915199887766";
 
@@ -79,6 +84,20 @@ async fn run(site: &Site, process: &Process, guarded: &Key, token: &str) -> Stri
     }
     queries.push(guarded.query(&format!("callID=x&token={token}x")));
     queries.push(guarded.query("callID=x"));
+    for (login, password) in [
+        (format!("userName={LOGIN}"), PASSWORD),
+        (format!("userName={LOGIN}&x={PASSWORD}"), WRONG_PASSWORD),
+        (format!("userName={WRONG_PASSWORD}"), WRONG_PASSWORD),
+        (format!("userName={LOGIN}{WRONG_PASSWORD}&password=x"), WRONG_PASSWORD),
+        (format!("user_name={LOGIN}"), PASSWORD),
+        (format!("token={token}"), PASSWORD),
+    ] {
+        let rest = format!("{login}&password={password}");
+        queries.push(guarded.ask("RequestToken", &rest));
+        queries.push(site.key.ask("RequestToken", &rest));
+        // A confused client sends what it logs in with wherever it can.
+        queries.push(site.key.query(&format!("nativeID={password}&{rest}")));
+    }
     for style in ["XML", "JSON", "HTML", "TEXT"] {
         for query in &queries {
             answers
@@ -95,6 +114,9 @@ async fn run(site: &Site, process: &Process, guarded: &Key, token: &str) -> Stri
              User-Agent: {key}\r\n\r\n",
             guarded.secret
         ),
+        login(guarded, &BASE64_STANDARD.encode(format!("{LOGIN}:{PASSWORD}"))),
+        login(guarded, &BASE64_STANDARD.encode(format!("{LOGIN}:{WRONG_PASSWORD}"))),
+        login(guarded, &format!("{PASSWORD}:{WRONG_PASSWORD}")),
         format!("GET /verba/api?apiKey={key} {number} HTTP/1.1\r\n\r\n"),
         format!("{key} {token}\r\n\r\n"),
     ] {
@@ -103,10 +125,22 @@ async fn run(site: &Site, process: &Process, guarded: &Key, token: &str) -> Stri
     answers
 }
 
+fn login(key: &Key, basic: &str) -> String {
+    let query = key.ask("RequestToken", &format!("nativeID={basic}"));
+    format!("GET /verba/api?{query} HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {basic}\r\n\r\n")
+}
+
+/// The tokens that were handed out in XML and in JSON.
+fn tokens(answers: &str) -> Vec<&str> {
+    let handed_out = answers.split("token=\"").skip(1).chain(answers.split("\"token\":\"").skip(1));
+    handed_out.filter_map(|rest| rest.split('"').next()).collect()
+}
+
 #[tokio::test]
 async fn no_secret_and_no_number_is_where_it_does_not_belong() {
     let site = Site::with("legacy.wait = \"300ms\"\nlog.level = \"trace\"").await;
     let guarded = site.key(&["--requires-token"]).await;
+    site.user(LOGIN, PASSWORD).await;
     let token = site.token(&guarded).await;
     let source = json!({"source": CALLER});
     let many = [NUMBER, NUMBER, "8899", "8899"].map(|target| call(target, source.clone()));
@@ -154,11 +188,18 @@ async fn no_secret_and_no_number_is_where_it_does_not_belong() {
         for secret in [&site.key.secret, &guarded.secret, &token, CLIENT_SECRET] {
             assert_absent(&name, &bytes, secret);
         }
+        let made = tokens(&answers);
+        assert!(made.len() > 2, "somebody was logged in");
+        let basic = BASE64_STANDARD.encode(format!("{LOGIN}:{PASSWORD}"));
+        for secret in made.into_iter().chain([PASSWORD, WRONG_PASSWORD, &basic]) {
+            assert_absent(&name, &bytes, secret);
+        }
     }
-    for number in [NUMBER, CALLER, "9887766", "01238856"] {
+    for number in [NUMBER, CALLER, "9887766", "01238856", LOGIN] {
         assert_absent("the log", logged.as_bytes(), number);
     }
-    for secret in [&site.key.secret, &guarded.secret, &token, CLIENT_SECRET, NUMBER, CALLER] {
+    let secrets = [&site.key.secret, &guarded.secret, &token, CLIENT_SECRET, NUMBER, CALLER];
+    for secret in secrets.into_iter().chain([PASSWORD, WRONG_PASSWORD, LOGIN]) {
         assert_absent("the answers", answers.as_bytes(), secret);
     }
     // The search finds what is there: the numbers in the database.

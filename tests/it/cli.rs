@@ -4,7 +4,11 @@
 
 mod database;
 mod import;
+mod key_import;
 mod keys;
+mod rotation;
+mod tokens;
+mod users;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -20,6 +24,10 @@ const EVERY_COMMAND: &str = "Options of every command:";
 /// What the commands say that have none.
 const NO_CONFIGURATION: &str =
     "callgate: `demo` and `simulate` take no configuration: leave out --config and --set\n";
+
+/// What the commands say that ask for a password.
+const NO_PASSWORD: &str = "callgate: a password is never an argument: it is asked for, or read from \
+                           standard input\n";
 
 /// A working directory of its own, whose database is `callgate.db`.
 struct Place {
@@ -103,18 +111,59 @@ impl Place {
         self.run_with(args, "")
     }
 
-    fn run_with(&self, args: &[&str], input: &str) -> Ended {
+    /// As [`Place::run`], with standard output closed.
+    fn run_unread(&self, args: &[&str]) -> Ended {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = self.command(args);
+        command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        // The command has the other end of the pipe.
+        drop(command);
+        ended(child.wait_with_output().unwrap())
+    }
+
+    /// Makes a key with these flags; gives its id.
+    fn key(&self, flags: &[&str]) -> String {
+        let args = [&["keys", "create", "--name", "phones", "--json"], flags].concat();
+        self.run(&args).expect(0).json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The keys as they are listed.
+    fn keys(&self) -> serde_json::Value {
+        self.run(&["keys", "list", "--json"]).expect(0).json()
+    }
+
+    /// Each record of the audit chain: what was decided, and what of it is personal.
+    fn audit(&self) -> Vec<(serde_json::Value, serde_json::Value)> {
+        let sqlite = self.sqlite();
+        let mut records =
+            sqlite.prepare("SELECT canonical, personal FROM audit ORDER BY position").unwrap();
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let rows = records.query_map((), read).unwrap();
+        rows.map(|row| {
+            let (canonical, personal): (Vec<u8>, String) = row.unwrap();
+            let event = serde_json::from_slice(&canonical).unwrap();
+            (event, serde_json::from_str(&personal).unwrap())
+        })
+        .collect()
+    }
+
+    fn run_with(&self, args: &[&str], input: impl AsRef<[u8]>) -> Ended {
         let mut command = self.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         // A program that does not read it may be over before it is written.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        Ended {
-            code: output.status.code(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            talk: String::from_utf8(output.stderr).unwrap(),
-        }
+        let _ = child.stdin.take().unwrap().write_all(input.as_ref());
+        ended(child.wait_with_output().unwrap())
+    }
+}
+
+fn ended(output: std::process::Output) -> Ended {
+    Ended {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        talk: String::from_utf8(output.stderr).unwrap(),
     }
 }
 
@@ -152,9 +201,20 @@ fn every_command_says_what_it_does() {
         "keys",
         "keys create",
         "keys list",
+        "keys show",
         "keys revoke",
+        "keys rotate",
+        "keys import",
+        "users",
+        "users create",
+        "users list",
+        "users disable",
+        "users enable",
+        "users passwd",
         "tokens",
         "tokens create",
+        "tokens list",
+        "tokens revoke",
         "calls",
         "calls import",
         "calls list",
@@ -172,7 +232,9 @@ fn every_command_says_what_it_does() {
         // The flags that every command has are printed once.
         let (own, _) = ended.out.split_once(EVERY_COMMAND).expect("every command has them");
         let shown = if command.is_empty() { &ended.out } else { own };
-        let after = ended.out.split_once("\n\nFields of").map_or("", |(_, fields)| fields);
+        let after = ["\n\nFields of", "\n\nColumns of"];
+        let after = after.iter().find_map(|start| Some(ended.out.split_once(start)?.1));
+        let after = after.unwrap_or_default();
         let shown = shown.trim_end();
         writeln!(all, "$ callgate {command} --help\n{shown}\n{after}").unwrap();
     }
@@ -197,8 +259,19 @@ fn wrong_usage_is_64() {
         (&["-q", "-v", "check"][..], "cannot be used with"),
         (&["calls", "list", "--limit", "0"][..], "0 is not in 1..=100000"),
         (&["deletions", "list", "--state", "done"][..], "unknown state: expected one of"),
-        (&["deletions", "show", "1"][..], "invalid value '1' for '<ID>'"),
+        (&["deletions", "show", "1"][..], "expected an id as `deletions list` shows it"),
         (&["tokens", "create"][..], "--key <ID>"),
+        (&["tokens", "revoke", "1"][..], "expected an id as `tokens list` shows it"),
+        (&["tokens", "create", "--key", "1"][..], "expected an id as `keys list` shows it"),
+        (&["keys", "show"][..], "<ID>"),
+        (&["keys", "rotate", "x"][..], "expected an id as `keys list` shows it"),
+        (&["keys", "import", "nowhere.csv"][..], "callgate: nowhere.csv: cannot be opened: "),
+        (&["keys", "import", "."][..], "callgate: .: is a directory, not a file"),
+        (&["users", "create", "a:b"][..], "a login has no colon"),
+        (&["users", "create", "jane", "--role", "root"][..], "expected one of caller, auditor"),
+        (&["users", "create", "jane", "secret"][..], "unexpected argument 'secret'"),
+        (&["users", "create", "jane", "--password", "x"][..], NO_PASSWORD),
+        (&["users", "passwd", "jane", "--password=x"][..], NO_PASSWORD),
         (&["demo", "--once", "--set", "log.level=info"][..], NO_CONFIGURATION),
         (&["--config", "callgate.toml", "simulate"][..], NO_CONFIGURATION),
         (&["calls", "import", "nowhere.csv"][..], "callgate: nowhere.csv: cannot be opened: "),
@@ -232,17 +305,6 @@ fn a_completion_script_names_the_commands() {
 
 #[test]
 fn a_reader_who_goes_away_ends_it_quietly() {
-    let place = Place::ready();
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let output = place
-        .command(&["completions", "bash"])
-        .stdout(writer)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-        .wait_with_output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(0));
-    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    let ended = Place::ready().run_unread(&["completions", "bash"]).expect(0);
+    assert_eq!(ended.talk, "");
 }

@@ -6,12 +6,17 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::support::{Gateway, until};
+
 /// Much longer than anything here takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
+
+/// How long a token lasts.
+const HOUR: Duration = Duration::from_hours(1);
 
 const DONE: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<VerbaApi>\n\
     <Response code=\"0\" type=\"DeleteCall\"/>\n</VerbaApi>\n";
@@ -197,6 +202,78 @@ async fn the_clients_escape_what_they_are_given() {
         let answer = run(Command::new("sh").args(["-c", &command])).await;
         assert!(answer.status.success(), "{command}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn a_client_whose_token_has_expired_logs_in_again_and_repeats() {
+    let gateway = Gateway::start().await;
+    let key = gateway.new_key(&["--requires-token"]).await;
+    gateway.run_with_input(&["users", "create", "night-shift"], "correct horse\n").await;
+    let url = format!("http://{}/verba/api", gateway.legacy);
+    let mut client = client(&[&url, &key.secret, "night-shift"]);
+    let mut input = client.stdin.take().expect("stdin is piped");
+    let mut said = BufReader::new(client.stdout.take().expect("stdout is piped")).lines();
+    let mut send = async |line: &str| {
+        input.write_all(format!("{line}\n").as_bytes()).await.expect("the client reads");
+    };
+    let mut says = async || {
+        let line = timeout(PATIENCE, said.next_line()).await.expect("the client goes on");
+        line.expect("it is text").unwrap_or_default()
+    };
+    let call = async |extension: &str| format!("callID={}", gateway.call(extension).await.id);
+
+    send("correct horse").await;
+    send(&call("8856").await).await;
+    assert_eq!(says().await, "logged in with Basic");
+    assert_eq!(says().await, "code 0");
+    send(&call("8857").await).await;
+    assert_eq!(says().await, "code 0", "the token is still good");
+
+    gateway.clock.advance(HOUR);
+    send(&call("8858").await).await;
+    let expired = says().await;
+    assert!(expired.starts_with("code -43 ") && expired.ends_with(": logging in again"));
+    assert_eq!(says().await, "logged in with Basic");
+    assert_eq!(says().await, "code 0");
+
+    drop(input);
+    assert_eq!(says().await, "token released");
+    let ended = timeout(PATIENCE, client.wait()).await.expect("the client ends");
+    assert!(ended.expect("it can be waited for").success());
+    assert_eq!(gateway.recorded(), 3, "none was recorded twice");
+    let sessions = "SELECT count(*) FROM sessions WHERE user IS NOT NULL";
+    assert_eq!(gateway.value::<i64>(sessions), 2);
+}
+
+#[tokio::test]
+async fn a_client_sends_a_password_in_the_query_only_after_basic_and_only_when_it_may() {
+    let gateway = Gateway::start().await;
+    let key = gateway.new_key(&["--requires-token"]).await;
+    gateway.run_with_input(&["users", "create", "night-shift"], "correct horse\n").await;
+    let uses = "SELECT max(query_password_uses) FROM keys";
+    for (flags, steps, used) in [(&["--no-query-password"][..], 1, 0), (&[], 2, 1)] {
+        let url = format!("http://{}/verba/api", gateway.legacy);
+        let mut client = client(&[&[&*url, &key.secret, "night-shift"], flags].concat());
+        let mut input = client.stdin.take().expect("stdin is piped");
+        input.write_all(b"a wrong one\ncallID=1\n").await.expect("the client reads");
+        drop(input);
+        let ended = timeout(PATIENCE, client.wait_with_output()).await.expect("the client ends");
+        let ended = ended.expect("it can be waited for");
+        let said = String::from_utf8(ended.stdout).expect("text");
+        assert!(!ended.status.success(), "{said}");
+        assert_eq!(said.matches("code -40 ").count(), steps, "{said}");
+        let probe = async || (gateway.value::<i64>(uses) == used).then_some(());
+        until("the use of a query password is counted", probe).await;
+    }
+}
+
+/// `session.py` with these arguments, its input and output piped.
+fn client(arguments: &[&str]) -> Child {
+    let mut client = Command::new("python3");
+    client.arg("examples/clients/session.py").args(arguments);
+    client.current_dir(env!("CARGO_MANIFEST_DIR")).env("NO_PROXY", "*").env("no_proxy", "*");
+    client.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    client.spawn().expect("python3 is there: scripts/test installs it")
 }
 
 /// Runs a client with the parameters of one of the demo's lines: whether it reported success, and

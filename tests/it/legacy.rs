@@ -1,16 +1,21 @@
 //! The legacy API over TCP, line by line of docs/PROTOCOL.md.
 
+mod audit;
 mod auth;
 mod delete;
 mod encoding;
 mod formats;
 mod graph;
 mod limits;
+mod limits_of_keys;
+mod login;
 mod lookup;
 mod numbers;
 mod order;
+mod peers;
 mod policies;
 mod quirks;
 mod refusals;
+mod release;
 mod repeats;
 mod strangers;

@@ -11,6 +11,7 @@ mod canary;
 mod crash;
 mod reconcile;
 mod shutdown;
+mod timing;
 
 mod architecture;
 mod cli;

@@ -12,15 +12,17 @@ use tokio::time::Instant;
 
 use super::ImportOptions;
 use super::batches::Batches;
-use super::input::{Input, unreadable};
+use super::input::Input;
 use super::reader;
 use super::row::Checker;
 use super::twins::Twins;
 use crate::cli::error::CliError;
+use crate::cli::file::unreadable;
 use crate::cli::output::Terminal;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::id::TenantId;
+use crate::operator::Operator;
 use crate::registry::Registry;
 use crate::store::error::StoreError;
 use crate::store::records::{ImportReport, ImportedCall};
@@ -255,6 +257,7 @@ async fn write(
         }
         Ok(())
     });
+    let operator = Operator::of_this_process();
     let progress = progress(rows, terminal);
     let mut written = ImportReport::default();
     let mut batches = Batches::new(&config.store.path);
@@ -267,7 +270,10 @@ async fn write(
         let rest = batch.split_off(batches.size().min(batch.len()));
         let calls = std::mem::replace(&mut batch, rest);
         let (count, begun) = (calls.len(), Instant::now());
-        let report = registry.import(calls).await.map_err(|error| stopped(error, written, rows))?;
+        let report = registry
+            .import(&operator, calls)
+            .await
+            .map_err(|error| stopped(error, written, rows))?;
         let took = begun.elapsed();
         written.added += report.added;
         written.merged += report.merged;

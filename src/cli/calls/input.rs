@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::reader::Format;
 use crate::cli::error::CliError;
+use crate::cli::file::{self, unreadable};
 use crate::cli::output::Terminal;
 
 /// What is imported, so that it can be read twice.
@@ -37,16 +38,9 @@ impl Input {
                 ("standard input".to_owned(), spool("standard input", input.lock())?)
             }
             Some(path) => {
-                let name = path.display().to_string();
-                let unusable = |problem: &str| CliError::Usage(format!("{name}: {problem}"));
-                let file = File::open(path)
-                    .map_err(|error| unusable(&format!("cannot be opened: {error}")))?;
+                let (name, file) = file::open(path)?;
                 let kind = file.metadata().map_err(|error| unreadable(&name, error))?;
-                let file = match kind {
-                    kind if kind.is_dir() => return Err(unusable("is a directory, not a file")),
-                    kind if kind.is_file() => file,
-                    _ => spool(&name, file)?,
-                };
+                let file = if kind.is_file() { file } else { spool(&name, file)? };
                 (name, file)
             }
         };
@@ -93,11 +87,6 @@ fn spool(name: &str, mut input: impl Read) -> Result<File, CliError> {
         Ok(file)
     });
     copied.map_err(|error| unreadable(name, error))
-}
-
-/// The error for an input that could be opened and not read.
-pub(super) fn unreadable(name: &str, error: io::Error) -> CliError {
-    CliError::Unavailable(format!("{name} cannot be read"), error)
 }
 
 /// JSON begins with a brace; a header does not.

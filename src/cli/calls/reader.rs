@@ -9,6 +9,8 @@ use clap::ValueEnum;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::cli::csv::{NOT_TEXT, read_records};
+
 /// The longest line of JSON; what is longer is no call.
 const LONGEST_LINE: usize = 1 << 20;
 
@@ -150,8 +152,6 @@ fn read_json(
     Ok(())
 }
 
-const NOT_TEXT: &str = "not valid UTF-8";
-
 fn json_fields(line: &str) -> Result<Fields<'_>, String> {
     match serde_json::from_str::<Loose<'_>>(line) {
         Ok(Loose::Object(members)) => from_members(members),
@@ -267,70 +267,23 @@ fn read_csv(
     input: impl BufRead,
     each: &mut dyn FnMut(u64, Result<Fields<'_>, String>) -> bool,
 ) -> io::Result<()> {
-    // Only a line feed ends a record, and the last one always has one: so the line that a record
-    // begins on can be told from where it ends, and what runs into the end of the input is a quote
-    // that is not closed.
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .terminator(csv::Terminator::Any(b'\n'))
-        .from_reader(Watched { input: input.chain(&b"\n"[..]), has_ended: false });
-    let mut record = csv::ByteRecord::new();
     let mut columns: Option<Vec<Field>> = None;
-    while reader.read_byte_record(&mut record)? {
-        let ends = record.iter().flatten().filter(|byte| **byte == b'\n').count();
-        let line_feeds = reader.position().line() - ends as u64;
-        if reader.get_ref().has_ended {
-            each(line_feeds, Err("a quote is not closed".to_owned()));
-            return Ok(());
-        }
-        let number = line_feeds - 1;
-        let Some(cells) = cells(&record) else { continue };
+    read_records(input, &mut |number, cells| {
         let Some(known) = &columns else {
-            match cells.and_then(|names| header(&names)) {
-                Ok(named) => columns = Some(named),
+            return match cells.and_then(|names| header(&names)) {
+                Ok(named) => {
+                    columns = Some(named);
+                    true
+                }
                 // Without its header nothing of the rest can be read.
                 Err(problem) => {
                     each(number, Err(problem));
-                    return Ok(());
+                    false
                 }
-            }
-            continue;
+            };
         };
-        if !each(number, cells.and_then(|cells| csv_fields(known, &cells))) {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Remembers that the end was read.
-struct Watched<R> {
-    input: R,
-    has_ended: bool,
-}
-
-impl<R: Read> Read for Watched<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(buffer)?;
-        self.has_ended = count == 0;
-        Ok(count)
-    }
-}
-
-/// The cells of a record as text; none when the line is blank.
-fn cells(record: &csv::ByteRecord) -> Option<Result<Vec<&str>, String>> {
-    let last = record.len().checked_sub(1)?;
-    let mut cells = Vec::with_capacity(record.len());
-    for (index, cell) in record.iter().enumerate() {
-        let cell = if index == last { cell.strip_suffix(b"\r").unwrap_or(cell) } else { cell };
-        match std::str::from_utf8(cell) {
-            Ok(text) => cells.push(text),
-            Err(_) => return Some(Err(NOT_TEXT.to_owned())),
-        }
-    }
-    let is_blank = last == 0 && cells[0].trim().is_empty();
-    (!is_blank).then_some(Ok(cells))
+        each(number, cells.and_then(|cells| csv_fields(known, &cells)))
+    })
 }
 
 fn header(names: &[&str]) -> Result<Vec<Field>, String> {

@@ -111,6 +111,7 @@ pub(super) async fn legacy(
         paths: config.legacy.paths.clone(),
         limits: config.limits.clone(),
         body_timeout: config.listen.header_timeout,
+        trusted_proxies: config.listen.trusted_proxies.clone(),
     };
     let http = Arc::new(LegacyHttp::new(app, rules));
     let handler = move |request, peer| Arc::clone(&http).answer(request, peer);
@@ -134,8 +135,12 @@ pub(super) async fn webhook(
         drain: config.listen.drain,
         head_bytes: head_bytes(&config.limits),
     };
-    let path = config.notifications.path.clone();
-    let webhook = Arc::new(Webhook::new(notifications, path, config.listen.header_timeout));
+    let webhook = Arc::new(Webhook::new(
+        notifications,
+        config.notifications.path.clone(),
+        config.listen.header_timeout,
+        config.listen.trusted_proxies.clone(),
+    ));
     let log = Arc::clone(&webhook);
     let handler = move |request, peer| Arc::clone(&webhook).answer(request, peer);
     tokio::select! {

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::super::codes::tests::USUAL;
@@ -14,9 +15,16 @@ fn params(query: &str) -> Params {
 }
 
 fn read(query: &str) -> Result<DeleteCall, ParamError> {
-    match Action::read(ActionName::DeleteCall, &params(query))? {
+    match read_as(ActionName::DeleteCall, &params(query))? {
         Action::DeleteCall(ask) => Ok(ask),
         other => panic!("{other:?}"),
+    }
+}
+
+fn read_as(name: ActionName, params: &Params) -> Result<Action, ParamError> {
+    match name.steps() {
+        Steps::Act { read, .. } => read(params),
+        Steps::LogIn => panic!("nobody acts"),
     }
 }
 
@@ -25,16 +33,18 @@ fn check_error(query: &str, expected: &str) {
     assert_eq!(read(query), Err(ParamError(expected.to_owned())), "{query}");
 }
 
-fn request(api_key: Option<&str>, bearer: Option<&str>) -> LegacyRequest {
+pub(super) fn request(api_key: Option<&str>, bearer: Option<&str>) -> LegacyRequest {
     let secret = |text: &str| Secret::new(text.to_owned());
     LegacyRequest {
         id: RequestId::random(),
         peer: [127, 0, 0, 1].into(),
+        at_our_path: true,
         post: false,
         uri: SafeUri::new("/".parse().unwrap()),
         form: None,
         api_key_header: api_key.map(secret),
         bearer: bearer.map(secret),
+        basic: None,
         prefetch: false,
     }
 }
@@ -69,11 +79,12 @@ fn a_reason_is_counted_in_characters() {
 }
 
 fn look_up(name: ActionName, query: &str) -> Result<String, String> {
-    match Action::read(name, &params(query)) {
+    match read_as(name, &params(query)) {
         Ok(Action::GetCallId(ask) | Action::GetCallInformation(ask)) => {
             Ok(ask.selector.canonical())
         }
         Ok(Action::GetDeletion(ask)) => Ok(ask.deletion_id.to_string()),
+        Ok(Action::ReleaseToken) => Ok(String::new()),
         Ok(other) => panic!("{other:?}"),
         Err(error) => Err(error.0),
     }
@@ -110,6 +121,37 @@ fn a_deletion_is_named_by_its_id_in_any_usual_spelling_of_a_guid() {
     }
     assert!(read(&format!("deletionID={KEY}&deletionID=x")).unwrap_err().contains("different"));
     assert!(read(&format!("deletionID={KEY}&detail=2")).unwrap_err().contains("detail"));
+}
+
+#[test]
+fn a_release_reads_no_more_than_detail() {
+    let name = ActionName::ReleaseToken;
+    assert_eq!(look_up(name, "callID=%&userName=x&detail=1").as_deref(), Ok(""));
+    assert!(look_up(name, "detail=maybe").unwrap_err().contains("detail"));
+}
+
+#[test]
+fn whoever_logs_in_needs_no_token_and_whoever_logs_out_needs_one() {
+    for name in ActionName::ALL {
+        let rule = match name.steps() {
+            Steps::LogIn => None,
+            Steps::Act { always_with_token, .. } => Some(always_with_token),
+        };
+        let expected = match name.as_str() {
+            "RequestToken" => None,
+            other => Some(other == "ReleaseToken"),
+        };
+        assert_eq!(rule, expected, "{name}");
+    }
+}
+
+#[test]
+fn all_that_proves_somebody_is_known_to_those_who_must_not_write_it_down() {
+    let mut headers = request(None, None);
+    headers.basic = Some(Secret::new(Bytes::from_static(b"amFuZTpzZWNyZXQ=")));
+    let given = params("apiKey=k&token=t&password=a&password=b&userName=u").credentials(&headers);
+    let sent: Vec<_> = given.sent().iter().map(|secret| secret.expose().clone()).collect();
+    assert_eq!(sent, ["k", "t", "a", "b", "amFuZTpzZWNyZXQ=", "secret"]);
 }
 
 #[test]
@@ -187,7 +229,7 @@ proptest! {
         let params = Params::parse(&query, form.as_bytes(), 64);
         let style = Style { format: Format::Xml, ..params.style() };
         prop_assert!(style.echo.chars().count() <= 64);
-        let error = match Action::read(ActionName::DeleteCall, &params) {
+        let error = match read_as(ActionName::DeleteCall, &params) {
             Ok(_) => GatewayError::UnknownAction,
             Err(error) => error.into(),
         };

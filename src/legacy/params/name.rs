@@ -14,6 +14,8 @@ pub(crate) enum Name {
     Action,
     ApiKey,
     Token,
+    Login,
+    Password,
     ResponseType,
     CallId,
     PlatformCallId,
@@ -29,10 +31,12 @@ pub(crate) enum Name {
 }
 
 /// Every spelling, without case; the first of a parameter is the documented one.
-const SPELLINGS: [(&str, Name); 17] = [
+const SPELLINGS: [(&str, Name); 19] = [
     ("action", Name::Action),
     ("apiKey", Name::ApiKey),
     ("token", Name::Token),
+    ("userName", Name::Login),
+    ("password", Name::Password),
     ("responseType", Name::ResponseType),
     ("callID", Name::CallId),
     // Siblings of this API name the same identifier so, and clients pass it on as they got it.
@@ -51,6 +55,11 @@ const SPELLINGS: [(&str, Name); 17] = [
 ];
 
 impl Name {
+    /// Old clients send it as they send `Authorization: Basic`: in the code page of their Windows.
+    pub(super) const fn is_text_of_old_clients(self) -> bool {
+        matches!(self, Self::Login | Self::Password)
+    }
+
     /// Its documented spelling.
     pub(crate) fn as_str(self) -> &'static str {
         SPELLINGS.iter().find(|(_, name)| *name == self).map_or("", |(spelling, _)| spelling)
@@ -112,6 +121,7 @@ mod tests {
             assert_eq!(recognise(&spelling.to_uppercase()), Some((name, true)));
         }
         assert_eq!(Name::CallId.as_str(), "callID");
+        assert_eq!(Name::Login.as_str(), "userName");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a look-up found, as the facts that every format shows.
+//! What a look-up found, or a login gave, as the facts that every format shows.
 //!
 //! `verbacdr` has the original's names and forms, and of its members those that can be filled
 //! truthfully: what is not known is left out, never empty and never made up.
@@ -11,14 +11,16 @@ use crate::clock::Timestamp;
 use crate::legacy::outcome::{CallInformation, DeletionStanding, Found};
 use crate::model::end_reason::{CallEnd, meaning};
 use crate::model::plan::Operation;
+use crate::sessions::NewToken;
 use crate::store::lookup::CallReport;
 
-/// A number stays one where the format knows numbers.
+/// A number or a truth stays one where the format knows such.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub(super) enum Value {
     Text(String),
     Number(i64),
+    Truth(bool),
 }
 
 impl fmt::Display for Value {
@@ -26,16 +28,17 @@ impl fmt::Display for Value {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::Number(number) => number.fmt(f),
+            Self::Truth(truth) => truth.fmt(f),
         }
     }
 }
 
 /// What was found, ready to be written.
 pub(super) struct Sheet<'a> {
-    /// What the plain text answer says.
-    pub(super) value: String,
-    /// `Response/@callID`.
-    pub(super) attribute: Option<String>,
+    /// What the plain text answer says besides `OK`.
+    pub(super) value: Option<String>,
+    /// Of `Response`, besides `code` and `type`.
+    pub(super) attribute: Option<(&'static str, String)>,
     pub(super) record: Option<Record>,
     /// Those of every answer.
     pub(super) plain: Vec<(&'static str, Value)>,
@@ -55,15 +58,15 @@ impl<'a> Sheet<'a> {
     pub(super) fn new(what: &Found, notes: &'a [String]) -> Self {
         match what {
             Found::CallId(id) => Self {
-                value: id.to_string(),
-                attribute: Some(id.to_string()),
+                value: Some(id.to_string()),
+                attribute: Some(("callID", id.to_string())),
                 record: None,
                 plain: vec![("CallID", Value::Text(id.to_string()))],
                 detail: Vec::new(),
                 notes,
             },
             Found::Call(information) => Self {
-                value: information.call.call_id.to_string(),
+                value: Some(information.call.call_id.to_string()),
                 attribute: None,
                 record: Some(record(information)),
                 plain: Vec::new(),
@@ -71,10 +74,26 @@ impl<'a> Sheet<'a> {
                 notes,
             },
             Found::Deletion(standing) => Self {
-                value: standing.state.to_owned(),
+                value: Some(standing.state.to_owned()),
                 attribute: None,
                 record: None,
                 plain: deletion(standing),
+                detail: Vec::new(),
+                notes,
+            },
+            Found::Token(token) => Self {
+                value: Some(token.token.expose().clone()),
+                attribute: Some(("token", token.token.expose().clone())),
+                record: None,
+                plain: session(token),
+                detail: vec![("ExpiresAt", Value::Text(token.expires_at.to_string()))],
+                notes,
+            },
+            Found::Released => Self {
+                value: None,
+                attribute: None,
+                record: None,
+                plain: Vec::new(),
                 detail: Vec::new(),
                 notes,
             },
@@ -91,6 +110,20 @@ impl<'a> Sheet<'a> {
         }
         facts
     }
+}
+
+/// The members that a public client reads. The original's server kept a session by a cookie; here the
+/// id authenticates nothing.
+fn session(token: &NewToken) -> Vec<(&'static str, Value)> {
+    let text = |text: &str| Value::Text(text.to_owned());
+    vec![
+        (super::TOKEN, text(token.token.expose())),
+        ("SessionId", Value::Text(token.id.to_string().replace('-', ""))),
+        ("SessionParameterName", text("jsessionid")),
+        ("SessionCookieName", text("JSESSIONID")),
+        // Whether another server of a cluster has to be asked from now on.
+        ("Remote", Value::Truth(false)),
+    ]
 }
 
 /// The members of `verbacdr`, in the order of the original.
@@ -191,6 +224,7 @@ mod tests {
     use crate::model::call::CallState;
     use crate::model::change::EndReason;
     use crate::model::end_reason::OurPart;
+    use crate::secret::Secret;
     use crate::store::lookup::PartyReport;
 
     fn information(text: &str) -> CallInformation {
@@ -230,6 +264,44 @@ mod tests {
         let style = Style { format, echo: "GetCallInformation".to_owned(), detail };
         let done_with = Done::Found { what: Box::new(found), notes: vec!["Note.".to_owned()] };
         String::from_utf8(done(&done_with, &style).body.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_token_stands_where_a_public_client_reads_it_and_in_no_debug_output() {
+        let found = || {
+            Found::Token(NewToken {
+                id: "57dab8b1-894c-409a-b240-bd8beae78896".parse().unwrap(),
+                token: Secret::new("74c8eea0-50c6-40b2-9f3e-252ed501c3c8".to_owned()),
+                expires_at: Timestamp::parse("2026-11-22T05:32:55.123Z").unwrap(),
+            })
+        };
+        assert_eq!(
+            body(found(), Format::Xml, false),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+             <VerbaApi>\n\
+             <Response code=\"0\" type=\"GetCallInformation\" \
+             token=\"74c8eea0-50c6-40b2-9f3e-252ed501c3c8\"/>\n\
+             <SessionId>57dab8b1894c409ab240bd8beae78896</SessionId>\n\
+             <SessionParameterName>jsessionid</SessionParameterName>\n\
+             <SessionCookieName>JSESSIONID</SessionCookieName>\n\
+             <Remote>false</Remote>\n\
+             </VerbaApi>\n"
+        );
+        let line = body(found(), Format::Text, false);
+        assert_eq!(line, "OK:74c8eea0-50c6-40b2-9f3e-252ed501c3c8\n");
+        assert_eq!(body(Found::Released, Format::Text, false), "OK\n");
+        let json = body(found(), Format::Json, false);
+        for part in [
+            "\"token\":\"74c8eea0-50c6-40b2-9f3e-252ed501c3c8\"",
+            "\"remote\":false",
+            "\"sessionId\":\"57dab8b1894c409ab240bd8beae78896\"",
+            "\"expiresAt\":\"2026-11-22T05:32:55.123Z\"",
+        ] {
+            assert!(json.contains(part), "{part} in {json}");
+        }
+        let done_with = Done::Found { what: Box::new(found()), notes: Vec::new() };
+        let reply = done(&done_with, &Style::default());
+        assert!(!format!("{done_with:?} {reply:?}").contains("74c8eea0"));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use super::{Answer, End, Sheet, candidate_facts, member};
 pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
     let details = if answer.detail { details(answer) } else { String::new() };
     let line = match &answer.end {
-        End::Found(sheet) if !answer.detail => format!("OK:{}", sheet.value),
-        End::Done { .. } if details.is_empty() => "OK".to_owned(),
+        End::Found(Sheet { value: Some(value), .. }) if !answer.detail => format!("OK:{value}"),
+        End::Done { .. } | End::Found(_) if details.is_empty() => "OK".to_owned(),
         End::Done { .. } | End::Found(_) => format!("OK:{details}"),
         End::Failed { message, .. } if details.is_empty() => {
             format!("ERROR:{}:{message}", answer.code)

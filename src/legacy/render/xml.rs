@@ -1,12 +1,12 @@
 //! The answer as XML, to the byte as old parsers know it.
 //!
-//! No namespace, no attribute beyond `code` and `type` but the `callID` of a `GetCallID`, and
-//! `Response` is never the root: public clients find it below the root. Every document validates against
-//! `docs/verba-api.xsd`.
+//! No namespace, no attribute beyond `code` and `type` but the `callID` of a `GetCallID` and the
+//! `token` of a `RequestToken`, and `Response` is never the root: public clients find it below the root.
+//! Every document validates against `docs/verba-api.xsd`.
 
 use super::found::Record;
 use super::markup::Markup;
-use super::{Answer, End, REASON, Sheet, candidate_facts};
+use super::{Answer, End, REASON, Sheet, TOKEN, candidate_facts};
 use crate::model::plan::Candidate;
 
 pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
@@ -21,7 +21,8 @@ pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
                 xml.element("Response", &attributes, |xml| verbacdr(xml, record));
             }
             End::Found(sheet) => {
-                attributes.extend(sheet.attribute.as_ref().map(|id| ("callID", id.as_str())));
+                let attribute = sheet.attribute.as_ref();
+                attributes.extend(attribute.map(|(name, value)| (*name, value.as_str())));
                 xml.empty("Response", &attributes);
             }
             End::Failed { message, candidates: found, .. } => {
@@ -37,7 +38,8 @@ pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
             }
         }
         // The reason of an error stands in it; that of a deletion is a fact like the others.
-        let is_inside = |name| name == REASON && matches!(answer.end, End::Failed { .. });
+        let is_error = matches!(answer.end, End::Failed { .. });
+        let is_inside = |name| name == TOKEN || (name == REASON && is_error);
         for (name, value) in facts.iter().filter(|(name, _)| !is_inside(*name)) {
             xml.text(name, &[], value);
         }

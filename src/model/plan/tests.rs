@@ -81,7 +81,7 @@ fn ended(name: &str) -> Match {
 }
 
 fn matches(calls: Vec<Match>) -> Vec<(Option<StatusWord>, Matches)> {
-    vec![(None, Matches { count: calls.len(), calls })]
+    vec![(None, Matches { count: calls.len(), calls, is_cut: false })]
 }
 
 fn one(call: Match) -> Shown {
@@ -261,7 +261,7 @@ fn a_dry_run_says_what_would_be_sent() {
 fn the_first_word_that_matches_any_call_decides_and_next_is_skipped() {
     let found = |word, names: &[&str]| {
         let calls: Vec<_> = names.iter().map(|name| running(name)).collect();
-        (Some(word), Matches { count: calls.len(), calls })
+        (Some(word), Matches { count: calls.len(), calls, is_cut: false })
     };
     // The words, what they match; the call that is meant, and what was looked for.
     for (words, matching, meant, looked) in [
@@ -292,8 +292,8 @@ fn the_first_word_that_matches_any_call_decides_and_next_is_skipped() {
 
 #[test]
 fn several_matches_of_the_first_word_are_ambiguous_whatever_the_second_would_match() {
-    let several = Matches { count: 2, calls: vec![running("a"), running("b")] };
-    let last = Matches { count: 1, calls: vec![ended("c")] };
+    let several = Matches { count: 2, calls: vec![running("a"), running("b")], is_cut: false };
+    let last = Matches { count: 1, calls: vec![ended("c")], is_cut: false };
     let mut shown =
         Shown { matching: vec![(Some(Ongoing), several), (Some(Last), last)], ..Shown::default() };
     let question = Question { status: Some(vec![Ongoing, Last]), ..QUESTION };
@@ -320,7 +320,7 @@ fn an_ambiguous_answer_names_the_parameter_that_would_decide() {
         let calls: Vec<_> = calls.chars().enumerate().map(call).collect();
         let word = sent.then_some(Ongoing);
         let count = calls.len();
-        let matching = vec![(word, Matches { count, calls })];
+        let matching = vec![(word, Matches { count, calls, is_cut: false })];
         let question = Question { status: word.map(|word| vec![word]), ..QUESTION };
         let ambiguity = Ambiguity { count, decided_by, candidates: Vec::new() };
         let expected = refuse(Refusal::Ambiguous(ambiguity));
@@ -330,7 +330,8 @@ fn an_ambiguous_answer_names_the_parameter_that_would_decide() {
 
 #[test]
 fn what_is_not_all_shown_is_decided_by_the_call_id_only() {
-    let matching = vec![(None, Matches { count: 11, calls: vec![running("a"), ended("b")] })];
+    let matching =
+        vec![(None, Matches { count: 11, calls: vec![running("a"), ended("b")], is_cut: false })];
     let ambiguity = Ambiguity { count: 11, decided_by: "callID", candidates: Vec::new() };
     let expected = refuse(Refusal::Ambiguous(ambiguity));
     check(&QUESTION, &mut Shown { matching, ..Shown::default() }, &expected);
@@ -338,7 +339,7 @@ fn what_is_not_all_shown_is_decided_by_the_call_id_only() {
 
 #[test]
 fn one_call_shown_of_several_that_match_is_ambiguous() {
-    let matching = vec![(None, Matches { count: 2, calls: vec![running("a")] })];
+    let matching = vec![(None, Matches { count: 2, calls: vec![running("a")], is_cut: false })];
     let Ok(decision) = decide(&QUESTION, &mut Shown { matching, ..Shown::default() });
     assert!(
         matches!(decision, Decision::Refuse { refusal: Refusal::Ambiguous(_), call_id: None }),
@@ -374,4 +375,24 @@ fn every_operation_is_read_back_from_its_word() {
         assert_eq!(Operation::from_word(operation.as_str()), Some(operation));
     }
     assert_eq!(Operation::from_word("hangup"), None);
+}
+
+#[test]
+fn one_call_found_where_others_were_not_looked_at_is_ambiguous() {
+    let matching = vec![(None, Matches { count: 1, calls: vec![running("a")], is_cut: true })];
+    let ambiguity = Ambiguity { count: 2, decided_by: "callID", candidates: Vec::new() };
+    let expected = refuse(Refusal::Ambiguous(ambiguity));
+    check(&QUESTION, &mut Shown { matching, ..Shown::default() }, &expected);
+}
+
+#[test]
+fn none_found_where_others_were_not_looked_at_leads_neither_to_the_next_word_nor_to_a_repeat() {
+    let matching = vec![
+        (Some(Ongoing), Matches { is_cut: true, ..Matches::default() }),
+        (Some(Last), Matches { count: 1, calls: vec![ended("b")], is_cut: false }),
+    ];
+    let mut shown = Shown { matching, earlier: Some(earlier(Sent)), ..Shown::default() };
+    let question = Question { status: Some(vec![Ongoing, Last]), ..QUESTION };
+    check(&question, &mut shown, &refuse(Refusal::NotFound));
+    assert_eq!(shown.asked, ["abandoned", "ongoing"]);
 }

@@ -392,7 +392,7 @@ async fn a_clock_that_was_ahead_delays_no_look_for_longer_than_the_silence() {
 async fn many_calls_that_are_put_off_keep_the_writer_for_a_while_only() {
     let there = Fixture::new().await;
     let calls = (0..300).map(|n| there.imported(&format!("call-{n}"), "100")).collect();
-    there.store.import_calls(calls, NOW).await.unwrap();
+    there.import_at(calls, NOW).await;
     there.by_hand(&format!("UPDATE calls SET look_at = {}", (NOW - SECOND).0));
     let put_off = || {
         let sql = format!("SELECT count(*) FROM calls WHERE look_at = {}", (NOW + SILENCE).0);

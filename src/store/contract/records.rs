@@ -1,108 +1,21 @@
-//! Access, registry and audit chain.
+//! Registry and audit chain.
 
 use std::time::Duration;
 
 use rusqlite::types::Value;
 
-use crate::clock::Timestamp;
-use crate::id::{CallId, SessionId};
+use crate::id::CallId;
 use crate::model::call::CallState;
 use crate::model::chain::{Personal, chained, hex};
-use crate::secret::Secret;
-use crate::store::Refused;
-use crate::store::admission::Admission;
-use crate::store::fixture::{API_KEY, Fixture, NOW, by_call_id, event};
-use crate::store::pepper::Hashed;
-use crate::store::records::NewSession;
+use crate::store::access::AuditEntry;
+use crate::store::error::StoreError;
+use crate::store::fixture::{Fixture, NOW, by_call_id, entry, event};
+use crate::store::records::ImportedCall;
 
 /// Position, count, canonical bytes, salt, personal part, digest and link of a record.
 type Row = (i64, i64, Vec<u8>, Vec<u8>, String, Vec<u8>, Vec<u8>);
 
 const SECOND: Duration = Duration::from_secs(1);
-
-#[tokio::test]
-async fn nothing_is_admitted_on_a_check_that_access_has_outlived() {
-    let there = Fixture::new().await;
-    there.call("a", "100").await;
-    let ask = there.ask(by_call_id("a"), NOW).await;
-    there.store.revoke_key(there.key, NOW).await.unwrap();
-    let admission = there.store.admit(ask, |_| ()).await.unwrap();
-    assert!(matches!(admission, Admission::AccessChanged));
-    assert_eq!(there.look::<i64>("SELECT count(*) FROM deletions"), 0);
-    assert_eq!(there.look::<i64>("SELECT count(*) FROM audit"), 0);
-}
-
-#[tokio::test]
-async fn whatever_takes_access_away_by_whatever_hand_moves_the_generation() {
-    let there = Fixture::new().await;
-    there.by_hand(&format!(
-        "INSERT INTO users (tenant, login, role, password_hash, created_at) \
-         VALUES ({}, 'alice', 'caller', '', 0)",
-        there.tenant_row
-    ));
-    let token = Secret::new("0b5d0000-0000-4000-8000-000000000001".to_owned());
-    make_session(&there, &token, NOW + SECOND).await.unwrap();
-    for (statement, moves) in [
-        ("UPDATE keys SET last_used_at = 5", false),
-        ("UPDATE keys SET revoked_at = 5", true),
-        ("UPDATE keys SET revoked_at = NULL", true),
-        ("UPDATE keys SET peers = '192.0.2.0/24'", true),
-        ("UPDATE keys SET rights = 'GetCallID'", true),
-        ("UPDATE users SET disabled_at = 5", true),
-        ("UPDATE sessions SET released_at = 5", true),
-        ("DELETE FROM sessions", true),
-        ("DELETE FROM users", true),
-        ("DELETE FROM keys", true),
-    ] {
-        let before = there.store.access_generation().await.unwrap();
-        there.by_hand(statement);
-        let after = there.store.access_generation().await.unwrap();
-        assert_eq!(after > before, moves, "{statement}");
-    }
-}
-
-async fn make_session(
-    there: &Fixture,
-    token: &Secret<String>,
-    expires_at: Timestamp,
-) -> Option<SessionId> {
-    let session = NewSession {
-        id: SessionId::random(),
-        key: there.key,
-        pepper: there.pepper.fingerprint().to_owned(),
-        hash: there.pepper.hash(Hashed::Token, token),
-        created_at: NOW,
-        expires_at,
-    };
-    there.store.create_session(session).await.unwrap()
-}
-
-#[tokio::test]
-async fn a_session_is_made_for_a_valid_key_and_found_by_its_token_only() {
-    let there = Fixture::new().await;
-    let token = Secret::new("0b5d0000-0000-4000-8000-000000000001".to_owned());
-    let id = make_session(&there, &token, NOW + SECOND).await.unwrap();
-    let hash = |what, value: &str| there.pepper.hash(what, &Secret::new(value.to_owned()));
-    let found = there.store.session(hash(Hashed::Token, token.expose())).await.unwrap().unwrap();
-    assert_eq!((found.id, found.key_row, found.login), (id, there.key_row, None));
-    assert_eq!(there.store.session(hash(Hashed::Token, API_KEY)).await.unwrap(), None);
-    assert_eq!(there.store.session(hash(Hashed::Key, token.expose())).await.unwrap(), None);
-
-    there.by_hand("UPDATE keys SET expires_at = 1");
-    let other = Secret::new("0b5d0000-0000-4000-8000-000000000002".to_owned());
-    assert_eq!(make_session(&there, &other, NOW + SECOND).await, None);
-    there.by_hand("UPDATE keys SET expires_at = NULL, revoked_at = 1");
-    assert_eq!(make_session(&there, &other, NOW + SECOND).await, None);
-}
-
-#[tokio::test]
-async fn a_key_that_cannot_be_read_closes_the_door_for_itself_only() {
-    let there = Fixture::new().await;
-    let (bad, _) = there.make_key("6b1f0000-0000-4000-8000-000000000001").await;
-    there.by_hand(&format!("UPDATE keys SET peers = 'everywhere' WHERE key_id = '{bad}'"));
-    let keys = there.store.keys().await.unwrap();
-    assert_eq!(keys.iter().map(|key| key.id).collect::<Vec<_>>(), [there.key]);
-}
 
 #[tokio::test]
 async fn a_call_is_shown_by_either_id_in_any_tenant() {
@@ -125,13 +38,13 @@ async fn the_audit_chain_verifies_when_it_is_computed_anew() {
     let there = Fixture::new().await;
     there.call("a", "100").await;
     there.record("a", NOW).await;
-    let refused = Refused {
+    let refused = AuditEntry {
         at: NOW + SECOND,
         count: 3,
         event: event(),
         personal: Personal { selector: Some("callID=1:x;".to_owned()), ..Personal::default() },
     };
-    there.store.record_refusals(vec![refused.clone(), refused.clone()]).await.unwrap();
+    there.store.record(vec![refused.clone(), refused.clone()]).await.unwrap();
 
     let connection = there.other_hand();
     let rows: Vec<Row> = connection
@@ -196,4 +109,23 @@ async fn an_import_only_moves_a_call_forward() {
     assert_eq!((call.row.state.as_str(), call.row.ended_at), ("terminated", Some(NOW)));
     let ends = "SELECT count(*) FROM parties WHERE ended_at IS NOT NULL";
     assert_eq!(there.look::<i64>(ends), 3, "the new party too");
+}
+
+#[tokio::test]
+async fn an_import_is_recorded_with_the_number_of_its_calls_or_nothing_of_it_is_written() {
+    let there = Fixture::new().await;
+    let import = async |ids: &[(&str, &str)]| {
+        let calls = ids.iter().map(|(call_id, graph_id)| ImportedCall {
+            call_id: Some(CallId::new(call_id)),
+            ..there.imported(graph_id, "100")
+        });
+        there.store.import_calls(calls.collect(), entry("calls import", NOW)).await
+    };
+    let report = import(&[("one", "a"), ("two", "b"), ("three", "c")]).await.unwrap();
+    assert_eq!((report.added, report.merged), (3, 0));
+    let conflict = import(&[("four", "d"), ("one", "e"), ("six", "f")]).await;
+    assert!(matches!(conflict, Err(StoreError::Conflict)), "{conflict:?}");
+    assert_eq!(there.look::<i64>("SELECT count(*) FROM calls"), 3);
+    assert_eq!(there.recorded(), "calls import");
+    assert_eq!(there.look::<i64>("SELECT count FROM audit"), 3);
 }

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::access::still_stands;
 use super::{Sqlite, audit, resolve};
 use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId};
@@ -33,10 +34,7 @@ impl Sqlite {
 }
 
 pub(super) fn admit(connection: &Connection, ask: &Ask) -> Result<Admission, StoreError> {
-    let generation: i64 = connection
-        .prepare_cached("SELECT generation FROM access_generation")?
-        .query_row((), |row| row.get(0))?;
-    if generation != ask.generation {
+    if !still_stands(connection, &ask.checked)? {
         return Ok(Admission::AccessChanged);
     }
     let mut view = Transaction { connection, ask, matched: Vec::new() };
@@ -70,18 +68,20 @@ fn record(
     deletion_id: DeletionId,
 ) -> Result<Option<Leased>, StoreError> {
     let selection = &ask.selection;
+    let session = ask.checked.session.as_deref();
     connection
         .prepare_cached(
-            "INSERT INTO deletions (deletion_id, tenant, kind, key, session, peer, selector, \
+            "INSERT INTO deletions (deletion_id, tenant, kind, key, session, user, peer, selector, \
              selector_hash, scope, reason, call, state, created_at, deadline_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'leg', ?9, ?10, 'open', ?11, ?12)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'leg', ?10, ?11, 'open', ?12, ?13)",
         )?
         .execute(params![
             deletion_id.to_string(),
             selection.tenant_row,
             DELETE_CALL,
-            ask.key_row,
-            ask.session_row,
+            ask.checked.key.row,
+            session.map(|session| session.row),
+            session.and_then(|session| session.user_row),
             ask.peer,
             selection.canonical,
             selection.hash,
@@ -124,7 +124,7 @@ fn record(
         fence: 1,
         attempt: 1,
         deletion_id,
-        tenant: ask.tenant.clone(),
+        tenant: ask.checked.key.tenant.clone(),
         call_id: call.call.call_id.clone(),
         graph_id: call.call.graph_id.clone(),
         operation,
@@ -148,7 +148,7 @@ fn claim(
              RETURNING claims",
         )?
         .query_row(
-            params![deletion.to_string(), ask.key_row, selection.hash, selection.canonical],
+            params![deletion.to_string(), ask.checked.key.row, selection.hash, selection.canonical],
             |row| row.get(0),
         )
         .optional()?)
@@ -201,7 +201,7 @@ impl Transaction<'_> {
             .prepare_cached(&sql)?
             .query_row(
                 params![
-                    self.ask.key_row,
+                    self.ask.checked.key.row,
                     selection.hash,
                     made_since.0,
                     selection.canonical,

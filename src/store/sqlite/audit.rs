@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::Sqlite;
 use crate::clock::Timestamp;
 use crate::model::chain::{AuditEvent, Personal, chained};
-use crate::store::Refused;
+use crate::store::access::AuditEntry;
 use crate::store::error::StoreError;
 
 /// Appends one record inside the transaction that is open.
@@ -46,12 +46,17 @@ pub(super) fn append(
     Ok(())
 }
 
+/// Appends a record that is ready, inside the transaction that is open.
+pub(super) fn append_entry(connection: &Connection, entry: &AuditEntry) -> Result<(), StoreError> {
+    append(connection, entry.at, entry.count, &entry.event, &entry.personal)
+}
+
 impl Sqlite {
-    /// See [`crate::store::Store::record_refusals`].
-    pub(crate) async fn record_refusals(&self, refusals: Vec<Refused>) -> Result<(), StoreError> {
+    /// See [`crate::store::Store::record`].
+    pub(crate) async fn record(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError> {
         self.write(move |connection| {
-            for one in &refusals {
-                append(connection, one.at, one.count, &one.event, &one.personal)?;
+            for one in &entries {
+                append_entry(connection, one)?;
             }
             Ok(())
         })

@@ -3,12 +3,13 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::deletions::time;
-use super::{Sqlite, reconcile};
+use super::{Sqlite, audit, reconcile};
 use crate::clock::Timestamp;
 use crate::id::{CallId, canonical_guid};
 use crate::model::call::{CallState, Direction};
 use crate::model::change::EndReason;
 use crate::model::merge;
+use crate::store::access::AuditEntry;
 use crate::store::error::StoreError;
 use crate::store::records::{CallDetails, CallRow, ImportReport, ImportedCall, ParticipantDetails};
 
@@ -25,9 +26,11 @@ impl Sqlite {
     pub(crate) async fn import_calls(
         &self,
         calls: Vec<ImportedCall>,
-        now: Timestamp,
+        mut entry: AuditEntry,
     ) -> Result<ImportReport, StoreError> {
+        entry.count = u64::try_from(calls.len()).unwrap_or(u64::MAX);
         self.write(move |connection| {
+            let now = entry.at;
             let mut new = Inserts::prepare(connection)?;
             let mut report = ImportReport::default();
             for call in &calls {
@@ -38,6 +41,7 @@ impl Sqlite {
                     report.merged += 1;
                 }
             }
+            audit::append_entry(connection, &entry)?;
             Ok(report)
         })
         .await

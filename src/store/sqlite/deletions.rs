@@ -51,15 +51,18 @@ impl Sqlite {
     }
 }
 
-/// A deletion with its steps and attempts; with a key, only when it was recorded for that.
+/// A deletion with its steps and attempts; with the first key of a line, only when it was recorded
+/// for a key of that line.
 pub(super) fn details(
     connection: &Connection,
     id: DeletionId,
-    key_row: Option<i64>,
+    line: Option<i64>,
 ) -> Result<Option<DeletionDetails>, StoreError> {
     connection
-        .prepare_cached(&format!("{ROW} WHERE d.deletion_id = ?1 AND (?2 IS NULL OR d.key = ?2)"))?
-        .query_row(params![id.to_string(), key_row], |row| Ok(read_details(connection, row)))
+        .prepare_cached(&format!(
+            "{ROW} WHERE d.deletion_id = ?1 AND (?2 IS NULL OR coalesce(k.line, k.key) = ?2)"
+        ))?
+        .query_row(params![id.to_string(), line], |row| Ok(read_details(connection, row)))
         .optional()?
         .transpose()
 }

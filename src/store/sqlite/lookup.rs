@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Row};
 
-use super::access::generation;
+use super::access::still_stands;
 use super::deletions::{self, time};
 use super::{Sqlite, resolve};
 use crate::clock::Timestamp;
@@ -10,6 +10,7 @@ use crate::id::{CallId, GraphCallId};
 use crate::model::change::EndReason;
 use crate::model::end_reason::{CallEnd, OurPart};
 use crate::model::plan::{Found, find};
+use crate::store::access::Checked;
 use crate::store::error::StoreError;
 use crate::store::lookup::{CallLookup, CallReport, DeletionLookup, LookedUp, PartyReport};
 use crate::store::records::DeletionDetails;
@@ -23,7 +24,7 @@ impl Sqlite {
         let now = look.now;
         let mut candidates = Vec::new();
         let queried = self
-            .look(look.generation, move |connection| look_up_call(connection, &look))
+            .look(look.checked.clone(), move |connection| look_up_call(connection, &look))
             .await
             .map(|queried| match queried {
                 LookedUp::AccessChanged => LookedUp::AccessChanged,
@@ -41,22 +42,23 @@ impl Sqlite {
         &self,
         look: DeletionLookup,
     ) -> Result<LookedUp<Option<DeletionDetails>>, StoreError> {
-        self.look(look.generation, move |connection| {
-            deletions::details(connection, look.deletion_id, Some(look.key_row))
+        let line = look.checked.key.line_row;
+        self.look(look.checked, move |connection| {
+            deletions::details(connection, look.deletion_id, Some(line))
         })
         .await
     }
 
-    /// Reads in one transaction, if keys, users and sessions are what the caller was checked
-    /// against: who was revoked a moment ago sees nothing more.
-    async fn look<T, Run>(&self, checked: i64, run: Run) -> Result<LookedUp<T>, StoreError>
+    /// Reads in one transaction, if key, session and user are what the caller was checked against:
+    /// who was revoked a moment ago sees nothing more.
+    async fn look<T, Run>(&self, checked: Checked, run: Run) -> Result<LookedUp<T>, StoreError>
     where
         T: Send + 'static,
         Run: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         self.read(move |connection| {
             let transaction = connection.unchecked_transaction()?;
-            if generation(&transaction)? != checked {
+            if !still_stands(&transaction, &checked)? {
                 return Ok(LookedUp::AccessChanged);
             }
             run(&transaction).map(LookedUp::Seen)

@@ -3,22 +3,40 @@
 
 mod registry;
 
+use std::sync::Arc;
+
 pub(super) use self::registry::Dice;
 use self::registry::{Known, PREFIXES, Recorded, Registry, database, imported, nothing, selector};
 use super::{admit, calls};
 use crate::clock::Timestamp;
 use crate::model::deletion::{DeletionState, REPEATED_BY_THE_CALLER, REPEATED_BY_THE_STACK};
+use crate::model::number::pattern::NumberPattern;
 use crate::model::number::{NumberingPlan, masked};
 use crate::model::plan::{
     Ambiguity, Decision, Earlier, Match, Matches, Question, Refusal, View, decide,
 };
 use crate::model::selector::{Selector, StatusWord};
-use crate::store::admission::{Admission, Ask, Selection};
-use crate::store::fixture::{DEADLINE, NOW, event, mapping};
+use crate::store::access::Checked;
+use crate::store::admission::{Admission, Ask, Selection, SelectionRules};
+use crate::store::fixture::{DEADLINE, NOW, api_key, event, selection_rules};
 
 /// How many registries are made, and how many selectors each is asked.
 const REGISTRIES: u64 = 2_000;
 const SELECTORS: usize = 10;
+/// What the calls of a key are limited to.
+const PATTERNS: [&str; 11] = [
+    "88*",
+    "8*",
+    "+4930*",
+    "+49*77",
+    "7?",
+    "8??6",
+    "*@example.com",
+    "a*@e*.com",
+    "8a34*",
+    "*1238856",
+    "0*",
+];
 
 #[test]
 fn the_sql_and_a_naive_reference_decide_alike() {
@@ -64,6 +82,7 @@ fn counting_and_listing_stop_where_they_should() {
     let mut ask =
         ask(&mut Dice::new(0), Selector { meeting_id: Some("m".to_owned()), ..nothing() });
     ask.selection.tenant_row = 1;
+    ask.selection.patterns.clear();
     let matches = super::resolve::matching(&connection, &ask.selection, None).unwrap();
     assert_eq!(matches.count, Ambiguity::COUNTED + 1);
     assert_eq!(matches.calls.len(), Ambiguity::LISTED);
@@ -72,13 +91,16 @@ fn counting_and_listing_stop_where_they_should() {
 fn ask(dice: &mut Dice, selector: Selector) -> Ask {
     let prefixes: Vec<_> =
         PREFIXES.iter().filter(|_| dice.one_in(2)).map(ToString::to_string).collect();
+    let rules = SelectionRules {
+        numbering: NumberingPlan::new(&prefixes),
+        match_roster: dice.one_in(2),
+        ..selection_rules()
+    };
     let tenant_row = 1 + i64::from(dice.one_in(2));
+    let key = api_key(tenant_row * 2 - i64::from(dice.one_in(2)), tenant_row);
     Ask {
         // Four keys were made, each of which moved it.
-        generation: 5,
-        tenant: crate::id::TenantId::new(&tenant_row.to_string()),
-        key_row: tenant_row * 2 - i64::from(dice.one_in(2)),
-        session_row: None,
+        checked: Checked { generation: 5, key: Arc::new(key), session: None },
         question: Question {
             now: NOW,
             status: selector.status.clone(),
@@ -86,13 +108,7 @@ fn ask(dice: &mut Dice, selector: Selector) -> Ask {
             ended_is_success: dice.one_in(3),
             sees_candidates: !dice.one_in(4),
         },
-        selection: Selection::new(
-            tenant_row,
-            selector,
-            &NumberingPlan::new(&prefixes),
-            &mapping(),
-            dice.one_in(2),
-        ),
+        selection: Selection::new(tenant_row, &patterns(dice), selector, &rules),
         peer: prefixes.join(" "),
         reason: None,
         now: NOW,
@@ -101,6 +117,12 @@ fn ask(dice: &mut Dice, selector: Selector) -> Ask {
         audit: event(),
         personal: crate::model::chain::Personal::default(),
     }
+}
+
+/// None for half of the keys.
+fn patterns(dice: &mut Dice) -> Vec<NumberPattern> {
+    let count = dice.roll(4).saturating_sub(1);
+    (0..count).map(|_| PATTERNS[dice.roll(PATTERNS.len())].parse().unwrap()).collect()
 }
 
 /// The reference: no SQL, no index, nothing of the resolution's own code.
@@ -129,6 +151,7 @@ impl Naive<'_> {
             parties.chain(roster).any(|number| self.equal(&asked.normalised, number))
         });
         known.tenant == *tenant_row
+            && self.exists(known)
             && by_call_id
             && by_number
             && is(&selector.platform_call_id, &[platform.as_ref(), chain.as_ref()])
@@ -136,9 +159,26 @@ impl Naive<'_> {
             && is(&selector.meeting_id, &[meeting.as_ref(), thread.as_ref(), join_meeting.as_ref()])
     }
 
+    /// One who is or was in the call fits a pattern, or is, under another number, one who does.
+    fn exists(&self, known: &Known) -> bool {
+        let Selection { patterns, match_roster, .. } = &self.ask.selection;
+        let prefixes = || self.ask.peer.split(' ').filter(|prefix| !prefix.is_empty());
+        let fits = |number: &str| {
+            let fits = |form: &str| patterns.iter().any(|pattern| pattern.fits(form));
+            let longer = |prefix| format!("{prefix}{number}");
+            let shorter = |prefix| number.strip_prefix(prefix).filter(|rest| short(rest));
+            fits(number)
+                || short(number) && prefixes().any(|prefix| fits(&longer(prefix)))
+                || !short(number) && prefixes().filter_map(shorter).any(fits)
+        };
+        let parties = known.parties.iter().map(|party| &party.normalised);
+        let roster = known.roster.iter().filter(|_| *match_roster);
+        let roster = roster.flat_map(|one| [&one.number, &one.user]).flatten();
+        patterns.is_empty() || parties.chain(roster).any(|number| fits(number))
+    }
+
     /// A short number is a long one that is a prefix and it; all others are equal to themselves.
     fn equal(&self, one: &str, other: &str) -> bool {
-        let short = |number: &str| number.len() <= 7 && number.chars().all(|c| c.is_ascii_digit());
         // The prefixes that are in force travel in a field that resolving does not read.
         let prefixes = || self.ask.peer.split(' ').filter(|prefix| !prefix.is_empty());
         one == other
@@ -149,7 +189,7 @@ impl Naive<'_> {
     fn by_selector(&self, since: Timestamp, abandoned_only: bool) -> Option<Earlier> {
         let wanted = |one: &&Recorded| {
             one.by_delete_call
-                && one.key == self.ask.key_row
+                && one.key == self.ask.checked.key.row
                 && one.selector == self.ask.selection.canonical
                 && one.created_at > since
                 && (one.abandoned || !abandoned_only)
@@ -199,7 +239,8 @@ impl View for Naive<'_> {
             Some(StatusWord::Next) => found.clear(),
         }
         let count = found.len();
-        Ok(Matches { count, calls: found.iter().map(|one| self.shown(one, count > 1)).collect() })
+        let calls = found.iter().map(|one| self.shown(one, count > 1)).collect();
+        Ok(Matches { count, calls, is_cut: false })
     }
 
     fn abandoned(&mut self) -> Result<Option<Earlier>, Self::Error> {
@@ -246,6 +287,11 @@ impl View for Naive<'_> {
                 }
         }))
     }
+}
+
+/// It is dialled inside one site.
+fn short(number: &str) -> bool {
+    (1..=7).contains(&number.len()) && number.chars().all(|c| c.is_ascii_digit())
 }
 
 /// The one spelling of a GUID.

@@ -1,14 +1,18 @@
-//! Which calls a selector matches.
+//! Which calls a selector matches, among those that exist for its key.
 //!
 //! The statements are put together from fixed pieces; every value is bound, none is ever text of
 //! the statement.
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params_from_iter};
+mod conditions;
+mod limits;
 
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, Rows, params_from_iter};
+
+use self::conditions::{Conditions, identifiers};
+use self::limits::Limits;
 use crate::clock::Timestamp;
-use crate::config::legacy::CallField;
-use crate::id::{CallId, GraphCallId, canonical_guid};
+use crate::id::{CallId, GraphCallId};
 use crate::model::call::Call;
 use crate::model::number::masked;
 use crate::model::plan::{Ambiguity, Match, Matches};
@@ -16,42 +20,72 @@ use crate::model::selector::StatusWord;
 use crate::store::admission::Selection;
 use crate::store::error::StoreError;
 
-const CALL: &str = "SELECT c.call, c.call_id, c.graph_id, c.state, c.started_at, c.ended_at, c.last_seen_at FROM calls AS c WHERE ";
+const CALL: &str = "SELECT c.call, c.call_id, c.graph_id, c.state, c.started_at, c.ended_at, \
+                    c.last_seen_at, ";
 
 /// When a call ended: as it was told, or else when Graph took our deletion of it.
 const END: &str = "coalesce(c.ended_at, \
                    (SELECT settled_at FROM deletions WHERE deletion = c.deleted_by))";
 
+/// No more rows than this are followed from an identifier, or from a number, to calls.
+const FOLLOWED: usize = 10_000;
+/// No more calls than this are held against the patterns of a key.
+const COMPARED: usize = 500;
+
 /// The calls that all identifiers of `selection` and the status word match.
+///
+/// However many calls there are, only so many are looked at: [`FOLLOWED`] of the identifier that
+/// leads to the fewest, and of these, by a key with patterns, [`COMPARED`]. When that leaves any
+/// out, the answer says so ([`Matches::is_cut`]) unless they cannot matter:
+///
+/// - without a word, and for `ongoing`, each call that was left out may match as well, so that
+///   what was found is never the only one;
+/// - for `last`, calls are compared from the one that ended last backwards. What was left out of
+///   the comparison ended before all that was compared, and changes nothing once one was found.
+///   When none was found, an older one may be meant. What was not even followed may have ended at
+///   any time.
 pub(super) fn matching(
     connection: &Connection,
     selection: &Selection,
     word: Option<StatusWord>,
 ) -> Result<Matches, StoreError> {
-    let statement = match word {
-        None => calls(selection, Among::All),
-        Some(StatusWord::Ongoing) => calls(selection, Among::Ongoing),
-        Some(StatusWord::Last) => {
-            let latest = latest_end(selection);
-            let end: Option<i64> = connection
-                .prepare_cached(&latest.sql)?
-                .query_row(params_from_iter(&latest.values), |row| row.get(0))?;
-            let Some(end) = end else { return Ok(Matches::default()) };
-            calls(selection, Among::EndedAt(end))
-        }
+    let among = match word {
+        None => Among::All,
+        Some(StatusWord::Ongoing) => Among::Ongoing,
+        Some(StatusWord::Last) => Among::Ended { since: since(connection, selection)? },
         // Nothing that exists can match the word that arms a deletion.
         Some(StatusWord::Next) => return Ok(Matches::default()),
     };
-    let mut prepared = connection.prepare_cached(&statement.sql)?;
-    let mut rows = prepared.query(params_from_iter(&statement.values))?;
-    let mut matches = Matches::default();
-    while let Some(row) = rows.next()? {
-        matches.count += 1;
-        if matches.calls.len() < Ambiguity::LISTED {
-            matches.calls.push(read_match(row)?);
+    let candidates = Candidates::new(selection, among);
+    let (source, is_cut) = candidates.shortest(connection)?;
+    let mut matches = Matches { is_cut, ..Matches::default() };
+    let mut prepared = connection.prepare_cached(&candidates.statement(source, among))?;
+    let mut rows = candidates.query(&mut prepared)?;
+    let mut limits = Limits::new(selection);
+    let mut latest = None;
+    while matches.count <= Ambiguity::COUNTED
+        && let Some(row) = rows.next()?
+    {
+        let end: Option<i64> = row.get(7)?;
+        if let Among::Ended { since } = among
+            && (end.is_none_or(|end| end < since) || latest.is_some_and(|latest| latest != end))
+        {
+            break;
+        }
+        let Some(exists) = limits.exists(connection, row.get(0)?)? else {
+            matches.is_cut = true;
+            break;
+        };
+        if exists {
+            latest = Some(end);
+            matches.count += 1;
+            if matches.calls.len() < Ambiguity::LISTED {
+                matches.calls.push(read_match(row)?);
+            }
         }
     }
-    if matches.count > 1 {
+    matches.is_cut |= matches.count == 0 && among.leaves_older_out();
+    if matches.count > 1 || matches.is_cut {
         for one in &mut matches.calls {
             one.other_party = other_party(connection, one.row, &selection.numbers)?;
         }
@@ -65,8 +99,58 @@ enum Among {
     All,
     /// Those that have not ended and that Graph has taken no deletion of.
     Ongoing,
-    /// Those of which [`END`] is this.
-    EndedAt(i64),
+    /// Those of which [`END`] is not before `since`.
+    Ended {
+        since: i64,
+    },
+}
+
+impl Among {
+    const ALL_ENDED: i64 = i64::MIN;
+
+    fn leaves_older_out(self) -> bool {
+        matches!(self, Self::Ended { since } if since != Self::ALL_ENDED)
+    }
+}
+
+/// Since when the ends lie among which the last one is sought: one step in the index for each
+/// spelling of the number, or as many as calls are compared.
+fn since(connection: &Connection, selection: &Selection) -> Result<i64, StoreError> {
+    let sought = since_statement(selection);
+    let Some(Statement { sql, values }) = sought else { return Ok(Among::ALL_ENDED) };
+    let since: Option<i64> =
+        connection.prepare_cached(&sql)?.query_row(params_from_iter(&values), |row| row.get(0))?;
+    Ok(since.unwrap_or(Among::ALL_ENDED))
+}
+
+/// None when identifiers lead to the calls.
+fn since_statement(selection: &Selection) -> Option<Statement> {
+    let mut conditions = Conditions::new(selection.tenant_row);
+    if !identifiers(&mut conditions, selection).is_empty() {
+        return None;
+    }
+    let mut conditions = Conditions::new(selection.tenant_row);
+    // Whatever ended last exists for a key without patterns.
+    let skipped = if selection.patterns.is_empty() { 0 } else { COMPARED - 1 };
+    let ends: Vec<_> = selection
+        .numbers
+        .iter()
+        .flat_map(|number| {
+            let number = conditions.bind(Value::Text(number.clone()));
+            places(selection).map(move |Place { table, column, .. }| {
+                format!(
+                    "SELECT * FROM (SELECT ended_at AS at FROM {table} WHERE tenant = ?1 \
+                     AND {column} = {number} AND ended_at IS NOT NULL \
+                     ORDER BY ended_at DESC LIMIT 1 OFFSET {skipped})"
+                )
+            })
+        })
+        .collect();
+    if ends.is_empty() {
+        return None;
+    }
+    let sql = format!("SELECT max(at) FROM ({})", ends.join(" UNION ALL "));
+    Some(Statement { sql, values: conditions.values })
 }
 
 /// A statement with the values that are bound in it.
@@ -76,97 +160,89 @@ struct Statement {
     values: Vec<Value>,
 }
 
-/// Finds the calls, at most one more than are counted.
-fn calls(selection: &Selection, among: Among) -> Statement {
-    let mut conditions = Conditions::new(selection.tenant_row);
-    identifiers(&mut conditions, selection);
-    match among {
-        Among::All => number(&mut conditions, places(selection), selection, &[""]),
-        Among::Ongoing => {
-            let places = places(selection).map(Place::still_there);
-            number(&mut conditions, places, selection, &["AND ended_at IS NULL"]);
-            conditions.add("c.ended_at IS NULL AND c.deleted_by IS NULL");
-        }
-        Among::EndedAt(end) => {
-            let end = conditions.bind(Value::Integer(end));
-            // Two look-ups: an OR would lead through all calls of the number.
-            let ended = format!("AND ended_at = {end}");
-            let also = [&ended, "AND ended_at IS NULL"];
-            number(&mut conditions, places(selection), selection, &also);
-            conditions.add(&format!("{END} = {end}"));
-        }
-    }
-    // In the order they became known, so that the candidates that are listed are always the same.
-    conditions.statement(CALL, &format!(" ORDER BY c.call LIMIT {}", Ambiguity::COUNTED + 1))
+/// What leads to the calls that a selector may match, and what must hold of them.
+struct Candidates {
+    conditions: Conditions,
+    /// Each leads to all of them, through an index.
+    sources: Vec<String>,
 }
 
-/// Finds when the most recently ended call that matches has ended.
-fn latest_end(selection: &Selection) -> Statement {
-    let mut conditions = Conditions::new(selection.tenant_row);
-    identifiers(&mut conditions, selection);
-    if conditions.has_identifiers() || selection.numbers.is_empty() {
-        number(&mut conditions, places(selection), selection, &[""]);
-        return conditions.statement(&format!("SELECT max({END}) FROM calls AS c WHERE "), "");
+impl Candidates {
+    fn new(selection: &Selection, among: Among) -> Self {
+        let mut conditions = Conditions::new(selection.tenant_row);
+        let mut sources = identifiers(&mut conditions, selection);
+        match among {
+            Among::All => number(&mut conditions, &mut sources, selection, among, &[""]),
+            Among::Ongoing => {
+                number(&mut conditions, &mut sources, selection, among, &["AND ended_at IS NULL"]);
+                conditions.add("c.ended_at IS NULL AND c.deleted_by IS NULL");
+            }
+            Among::Ended { since } if sources.is_empty() => {
+                let since = conditions.bind(Value::Integer(since));
+                // Two look-ups: an OR would lead through all calls of the number.
+                let ended = format!("AND ended_at >= {since}");
+                let also = [&ended, "AND ended_at IS NULL"];
+                number(&mut conditions, &mut sources, selection, among, &also);
+            }
+            Among::Ended { .. } => {
+                number(&mut conditions, &mut sources, selection, among, &[""]);
+            }
+        }
+        Self { conditions, sources }
     }
-    // One step in the index for each spelling, however many calls the number has had, and then
-    // those of which no end was told.
-    let ends: Vec<_> = selection
-        .numbers
-        .iter()
-        .flat_map(|number| {
-            let number = conditions.bind(Value::Text(number.clone()));
-            places(selection).map(move |Place { table, column, .. }| {
-                format!(
-                    "SELECT * FROM (SELECT ended_at AS at FROM {table} WHERE tenant = ?1 AND \
-                     {column} = {number} AND ended_at IS NOT NULL \
-                     ORDER BY ended_at DESC LIMIT 1) UNION ALL \
-                     SELECT settled_at FROM {table} AS p CROSS JOIN calls AS c ON c.call = p.call \
-                     CROSS JOIN deletions AS d ON d.deletion = c.deleted_by \
-                     WHERE p.tenant = ?1 AND {column} = {number} AND p.ended_at IS NULL"
-                )
-            })
-        })
-        .collect();
-    let sql = format!("SELECT max(at) FROM ({})", ends.join(" UNION ALL "));
-    Statement { sql, values: conditions.values }
-}
 
-fn identifiers(conditions: &mut Conditions, selection: &Selection) {
-    let selector = &selection.selector;
-    let mapping = &selection.mapping;
-    if let Some(id) = &selector.call_id {
-        let canonical = canonical_guid(id);
-        let raw = conditions.bind(Value::Text(id.clone()));
-        let key = match canonical {
-            Some(canonical) if canonical != *id => conditions.bind(Value::Text(canonical)),
-            _ => raw.clone(),
+    /// The source with the fewest rows, and whether some of them are left out even so.
+    fn shortest(&self, connection: &Connection) -> Result<(&str, bool), StoreError> {
+        let mut shortest = ("SELECT NULL WHERE 0", 0);
+        for (position, source) in self.sources.iter().enumerate() {
+            let mut prepared = connection.prepare_cached(&Self::count(source))?;
+            let rows: i64 = match self.query(&mut prepared)?.next()? {
+                Some(row) => row.get(0)?,
+                None => 0,
+            };
+            if position == 0 || rows < shortest.1 {
+                shortest = (source, rows);
+            }
+            if rows <= 1 {
+                break;
+            }
+        }
+        Ok((shortest.0, usize::try_from(shortest.1).is_ok_and(|rows| rows > FOLLOWED)))
+    }
+
+    /// Counts the rows of a source, as far as it matters.
+    fn count(source: &str) -> String {
+        format!("SELECT count(*) FROM ({source} LIMIT {})", FOLLOWED + 1)
+    }
+
+    /// Finds the calls that `source` leads to, for `last` from the end backwards, and else in the
+    /// order they became known, so that the candidates that are listed are always the same.
+    fn statement(&self, source: &str, among: Among) -> String {
+        let (end, order) = match among {
+            Among::Ended { .. } => (END, "8 DESC, c.call"),
+            Among::All | Among::Ongoing => ("NULL", "c.call"),
         };
-        conditions.add_calls(&[
-            format!("call_id = {key}"),
-            format!("graph_id IN ({raw}, {key})"),
-            format!("graph_key = {key}"),
-        ]);
+        let conditions = self.conditions.parts.join(" AND ");
+        let limit = COMPARED.max(Ambiguity::COUNTED) + 1;
+        format!(
+            "{CALL}{end} FROM calls AS c WHERE c.call IN ({source} LIMIT {FOLLOWED}) \
+             AND {conditions} ORDER BY {order} LIMIT {limit}"
+        )
     }
-    for (value, column, fields) in [
-        (&selector.platform_call_id, "platform_call_id", &mapping.platform_call_id),
-        (&selector.native_id, "native_id", &mapping.native_id),
-        (&selector.meeting_id, "meeting_id", &mapping.meeting_id),
-    ] {
-        if let Some(value) = value {
-            let bound = conditions.bind(Value::Text(value.clone()));
-            let columns =
-                std::iter::once(column).chain(fields.iter().map(|field| CallField::column(*field)));
-            let parts: Vec<_> = columns.map(|column| format!("{column} = {bound}")).collect();
-            conditions.add_calls(&parts);
-        }
+
+    /// Binds the values as far as the statement has them.
+    fn query<'a>(&self, prepared: &'a mut rusqlite::Statement<'_>) -> Result<Rows<'a>, StoreError> {
+        let bound = prepared.parameter_count();
+        Ok(prepared.query(params_from_iter(self.conditions.values.iter().take(bound)))?)
     }
 }
 
 /// The number is one of the call's; each of `also` is an alternative of what must hold besides.
 fn number(
     conditions: &mut Conditions,
-    places: impl Iterator<Item = Place>,
+    sources: &mut Vec<String>,
     selection: &Selection,
+    among: Among,
     also: &[&str],
 ) {
     if selection.numbers.is_empty() {
@@ -178,24 +254,28 @@ fn number(
         .map(|number| conditions.bind(Value::Text(number.clone())))
         .collect();
     let spellings = spellings.join(", ");
-    // Beside an identifier, the few calls that it names are looked at, and not the many of a number.
-    let narrows = conditions.has_identifiers();
-    let parts: Vec<_> = places
+    let parts: Vec<_> = places(selection)
+        .map(|place| place.among(among))
         .flat_map(|place| also.iter().map(move |also| (place, also)))
         .map(|(Place { table, column, also: always }, also)| {
-            let condition = format!("{column} IN ({spellings}) {also}{always}");
-            if narrows {
-                format!("EXISTS (SELECT 1 FROM {table} WHERE call = c.call AND +{condition})")
-            } else {
-                format!("SELECT call FROM {table} WHERE tenant = ?1 AND {condition}")
-            }
+            (table, format!("{column} IN ({spellings}) {also}{always}"))
         })
         .collect();
-    conditions.add(&if narrows {
-        format!("({})", parts.join(" OR "))
-    } else {
-        format!("c.call IN ({})", parts.join(" UNION ALL "))
-    });
+    let is_beside = !sources.is_empty();
+    // The last calls of the number alone are not all that an identifier's last may be among.
+    if !is_beside || !matches!(among, Among::Ended { .. }) {
+        let of_tenant = parts.iter().map(|(table, condition)| {
+            format!("SELECT call FROM {table} WHERE tenant = ?1 AND {condition}")
+        });
+        sources.push(of_tenant.collect::<Vec<_>>().join(" UNION ALL "));
+    }
+    // Beside an identifier, the few numbers of each call are looked at.
+    if is_beside {
+        let of_call = parts.iter().map(|(table, condition)| {
+            format!("EXISTS (SELECT 1 FROM {table} WHERE call = c.call AND +{condition})")
+        });
+        conditions.add(&format!("({})", of_call.collect::<Vec<_>>().join(" OR ")));
+    }
 }
 
 /// Where numbers are looked up: a table, the column of it, each with an index of its own.
@@ -214,10 +294,10 @@ impl Place {
         Self { table: "roster", column: "user_id", also: "" },
     ];
 
-    /// Without those who have left.
-    fn still_there(self) -> Self {
-        let also = if self.table == "roster" { " AND left_at IS NULL" } else { "" };
-        Self { also, ..self }
+    /// Without those who have left, where that matters.
+    fn among(self, among: Among) -> Self {
+        let still_there = matches!(among, Among::Ongoing) && self.table == "roster";
+        Self { also: if still_there { " AND left_at IS NULL" } else { "" }, ..self }
     }
 }
 
@@ -259,114 +339,5 @@ fn read_match(row: &Row<'_>) -> Result<Match, StoreError> {
     Ok(Match { row: row.get(0)?, call, other_party: None })
 }
 
-/// Conditions on `calls AS c` that must all hold, and the values bound in them.
-struct Conditions {
-    parts: Vec<String>,
-    values: Vec<Value>,
-}
-
-impl Conditions {
-    fn new(tenant_row: i64) -> Self {
-        // The plus keeps SQLite from walking through all calls of the tenant: it takes the first
-        // column of an index for more selective than the list of calls that the others lead to.
-        Self { parts: vec!["+c.tenant = ?1".to_owned()], values: vec![Value::Integer(tenant_row)] }
-    }
-
-    /// The placeholder of a value.
-    fn bind(&mut self, value: Value) -> String {
-        self.values.push(value);
-        format!("?{}", self.values.len())
-    }
-
-    fn add(&mut self, part: &str) {
-        self.parts.push(part.to_owned());
-    }
-
-    /// The call is one of those that any of `alternatives` holds for, each by its own index.
-    fn add_calls(&mut self, alternatives: &[String]) {
-        let parts: Vec<_> = alternatives
-            .iter()
-            .map(|one| format!("SELECT call FROM calls WHERE tenant = ?1 AND {one}"))
-            .collect();
-        self.add(&format!("c.call IN ({})", parts.join(" UNION ALL ")));
-    }
-
-    /// There is a condition besides the tenant.
-    fn has_identifiers(&self) -> bool {
-        self.parts.len() > 1
-    }
-
-    fn statement(self, select: &str, limit: &str) -> Statement {
-        Statement {
-            sql: format!("{select}{}{limit}", self.parts.join(" AND ")),
-            values: self.values,
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::legacy::Mapping;
-    use crate::model::number::{Number, NumberingPlan};
-    use crate::model::selector::Selector;
-    use crate::store::schema;
-
-    /// Every combination of identifiers that says something, a number among them or not.
-    fn selections() -> Vec<Selection> {
-        let numbering = NumberingPlan::new(&["+4930123".to_owned(), "+494098".to_owned()]);
-        let mapping = Mapping {
-            platform_call_id: vec![CallField::CallChainId],
-            native_id: vec![CallField::GraphCallId],
-            meeting_id: vec![CallField::ThreadId, CallField::JoinMeetingId],
-        };
-        let mut selections = Vec::new();
-        for bits in 1_u32..64 {
-            let id = |bit: u32| (bits & 1 << bit != 0).then(|| "x".to_owned());
-            let selector = Selector {
-                call_id: id(0),
-                platform_call_id: id(1),
-                native_id: id(2),
-                meeting_id: id(3),
-                extension: id(4).map(|_| Number::parse("8856").unwrap()),
-                status: None,
-            };
-            if bits & 0b11111 != 0 {
-                let roster = id(5).is_some();
-                selections.push(Selection::new(1, selector, &numbering, &mapping, roster));
-            }
-        }
-        selections
-    }
-
-    #[test]
-    fn no_selector_walks_through_the_calls_of_a_tenant() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        schema::migrate(&mut connection, std::path::Path::new("memory")).unwrap();
-        for selection in selections() {
-            for (by_end, statement) in [
-                (false, calls(&selection, Among::All)),
-                (true, calls(&selection, Among::Ongoing)),
-                (true, calls(&selection, Among::EndedAt(5))),
-                (true, latest_end(&selection)),
-            ] {
-                let sql = format!("EXPLAIN QUERY PLAN {}", statement.sql);
-                let mut prepared = connection.prepare(&sql).unwrap();
-                let steps: Vec<String> = prepared
-                    .query_map(params_from_iter(&statement.values), |row| row.get(3))
-                    .unwrap()
-                    .collect::<Result<_, _>>()
-                    .unwrap();
-                for step in &steps {
-                    let walks = step.starts_with("SCAN") && !step.starts_with("SCAN (subquery")
-                        || step.contains("(tenant=?)");
-                    assert!(!walks, "{step}\n{}\n{steps:#?}", statement.sql);
-                    // Nor through all that a number has ever had, when the end says which.
-                    let by_number = step.contains("by_number") || step.contains("by_user");
-                    let is_bounded = !by_number || step.contains("ended_at");
-                    assert!(!by_end || is_bounded, "{step}\n{}\n{steps:#?}", statement.sql);
-                }
-            }
-        }
-    }
-}
+mod tests;

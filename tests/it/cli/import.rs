@@ -82,7 +82,7 @@ fn importing_again_merges_forward_only() {
     place.run_with(&["calls", "import"], ended).expect(0);
     let later = r#"{"graphCallID":"g","state":"established","nativeID":"n","source":"8856"}"#;
     let args = ["calls", "import", "--json"];
-    let report = place.run_with(&args, &format!("{later}\n{later}\n")).expect(0).json();
+    let report = place.run_with(&args, format!("{later}\n{later}\n")).expect(0).json();
     assert_eq!(
         (&report["rows"], &report["added"], &report["merged"]),
         (&2.into(), &0.into(), &2.into())
@@ -141,7 +141,7 @@ fn a_call_id_of_another_known_call_is_a_conflict() {
 #[test]
 fn twenty_wrong_lines_are_named_and_the_rest_is_counted() {
     let place = Place::ready();
-    let ended = place.run_with(&["calls", "import"], &"{}\n".repeat(25)).expect(65);
+    let ended = place.run_with(&["calls", "import"], "{}\n".repeat(25)).expect(65);
     let lines: Vec<_> = ended.talk.lines().collect();
     assert_eq!(lines.len(), 21);
     assert_eq!(lines[19], "callgate: standard input, line 20: `graphCallID`: is missing");

@@ -1,5 +1,6 @@
 //! The order of checks: of two faults the earlier one is told, and nothing else happens.
 
+use super::login;
 use crate::support::{Gateway, Key, Site};
 
 /// Faults in the order in which they are found, each as what it does to a good request, with the
@@ -86,6 +87,33 @@ async fn all_faults_at_once_are_answered_by_the_first() {
         assert_eq!(found, expected, "{faults:?}");
         faults.remove(0);
     }
+}
+
+#[tokio::test]
+async fn a_login_is_looked_at_after_everything_else() {
+    let (site, key) = login::site().await;
+    let bare = site.key(&["--right", "GetCallID"]).await;
+    let gateway = Gateway::serve(site).await;
+    let wrong = login::basic("nobody:wrong");
+    let ask = async |key: &str, rest: &str, header: &str| {
+        let query = format!("action=RequestToken&detail=1&apiKey={key}&{rest}");
+        let head = format!("HTTP/1.1\r\nHost: a\r\n{header}");
+        gateway.ask(format!("GET /verba/api?{query} {head}\r\n\r\n")).await
+    };
+    // Each has all the faults of those below it. A token is not looked at.
+    for (key, rest, code, word) in [
+        ("x", "responseType=YAML&userName=x&token=x", -20, "bad_parameter"),
+        ("x", "userName=x&token=x", -41, "bad_key"),
+        (bare.secret.as_str(), "userName=x&token=x", 2, "not_permitted"),
+        (&key.secret, "userName=x&token=x", -20, "bad_parameter"),
+        (&key.secret, "token=x", -40, "bad_login"),
+    ] {
+        let answer = ask(key, rest, &wrong).await;
+        assert_eq!((answer.code(), answer.word()), (code, word), "{rest}");
+    }
+    let purpose = format!("{wrong}\r\nPurpose: prefetch");
+    assert_eq!(ask("x", "", &purpose).await.word(), "prefetch");
+    assert_eq!(gateway.value::<i64>("SELECT count(*) FROM sessions"), 0);
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::ops::Deref;
 
-use callgate::{Config, Listeners, Options, ServeError, serve};
+use callgate::measured::{TestClock, serve_at};
+use callgate::{Config, Listeners, Options, ServeError};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -19,6 +20,8 @@ pub(crate) struct Gateway {
     pub(crate) legacy: SocketAddr,
     pub(crate) notifications: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// Its time, which is the system's until it is moved.
+    pub(crate) clock: TestClock,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Result<(), ServeError>>,
 }
@@ -52,9 +55,11 @@ impl Gateway {
         let admin = listeners.admin.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel();
         let stopped = async { drop(stopped.await) };
+        let clock = TestClock::default();
+        let serving = serve_at(clock.clone(), listeners, config, stopped);
         #[expect(clippy::disallowed_methods, reason = "the handle is kept and aborted on drop")]
-        let served = tokio::spawn(serve(listeners, config, stopped));
-        Self { site, legacy, notifications, admin, stop: Some(stop), served }
+        let served = tokio::spawn(serving);
+        Self { site, legacy, notifications, admin, clock, stop: Some(stop), served }
     }
 
     /// Serves a site with these lines in its configuration, to which Graph announces its calls.

@@ -140,6 +140,15 @@ impl Answer {
         text.map_or("", |(text, _)| text)
     }
 
+    /// The value of an attribute of `Response`, such as `token`; empty when there is none.
+    pub(crate) fn attribute(&self, name: &str) -> &str {
+        let response =
+            self.body.split_once("<Response ").and_then(|(_, rest)| rest.split_once('>'));
+        let found =
+            response.and_then(|(attributes, _)| attributes.split_once(&format!("{name}=\"")));
+        found.and_then(|(_, rest)| rest.split_once('"')).map_or("", |(value, _)| value)
+    }
+
     /// The outcome, or the reason, of an answer in XML with detail.
     pub(crate) fn word(&self) -> &str {
         let outcome = self.element("Outcome");
@@ -179,7 +188,8 @@ fn check(answer: &Answer) {
         return;
     }
     // What a status or the end of the connection calls for, each checked where it is expected.
-    names.retain(|name| !matches!(name.as_str(), "allow" | "retry-after" | "connection"));
+    let called_for = ["allow", "retry-after", "www-authenticate", "connection"];
+    names.retain(|name| !called_for.contains(&name.as_str()));
     assert_eq!(
         names,
         [
@@ -208,4 +218,5 @@ fn check(answer: &Answer) {
     assert!(head_only || answer.body.starts_with(beginning), "{}", answer.body);
     assert_eq!(answer.header("allow").is_some(), answer.status == 405);
     assert_eq!(answer.header("retry-after").is_some(), answer.status == 503);
+    assert!(answer.header("www-authenticate").is_none() || answer.status == 401);
 }

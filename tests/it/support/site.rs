@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::graph::Graph;
 use super::schema::Answers;
-use super::soon;
+use super::{soon, until};
 
 /// The tenant that every site can log in to.
 pub(crate) const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
@@ -39,7 +39,12 @@ pub(crate) struct Key {
 impl Key {
     /// The query of a `DeleteCall` with this key; `selector` is the rest of it.
     pub(crate) fn query(&self, selector: &str) -> String {
-        format!("action=DeleteCall&apiKey={}&{selector}", self.secret)
+        self.ask("DeleteCall", selector)
+    }
+
+    /// The query of an action with this key; `rest` is the rest of it.
+    pub(crate) fn ask(&self, action: &str, rest: &str) -> String {
+        format!("action={action}&apiKey={}&{rest}", self.secret)
     }
 }
 
@@ -122,6 +127,27 @@ impl Site {
         value.unwrap_or_else(|error| panic!("{query}: {error}"))
     }
 
+    /// The audit record as soon as it has something that `decides`: each entry as JSON, with its
+    /// count and what of it is personal.
+    pub(crate) async fn audited(&self, what: &str, decides: impl Fn(&Value) -> bool) -> Value {
+        until(what, async || self.audit().into_iter().find(|entry| decides(entry))).await
+    }
+
+    /// The audit record as it is, the oldest entry first.
+    pub(crate) fn audit(&self) -> Vec<Value> {
+        let database = self.database();
+        let query = "SELECT canonical, personal FROM audit ORDER BY position";
+        let mut entries = database.prepare(query).expect("the table exists");
+        let entries = entries.query_map((), |row| Ok((row.get(0)?, row.get(1)?)));
+        let entries = entries.expect("the query is valid").map(|entry| {
+            let (canonical, personal): (Vec<u8>, String) = entry.expect("bytes and text");
+            let mut entry: Value = serde_json::from_slice(&canonical).expect("JSON");
+            entry["personal"] = serde_json::from_str(&personal).expect("JSON");
+            entry
+        });
+        entries.collect()
+    }
+
     /// Changes the database by hand.
     pub(crate) fn change(&self, statement: &str) {
         let changed = self.database().execute(statement, ());
@@ -147,6 +173,11 @@ impl Site {
         let made: Value = serde_json::from_str(&self.run(&arguments).await).expect("JSON");
         let text = |member: &str| made[member].as_str().expect("a text").to_owned();
         Key { id: text("id"), secret: text("secret") }
+    }
+
+    /// Makes somebody who may log in.
+    pub(crate) async fn user(&self, login: &str, password: &str) {
+        self.run_with_input(&["users", "create", login], &format!("{password}\n")).await;
     }
 
     /// Makes a token for a key.
@@ -190,7 +221,8 @@ impl Site {
         serde_json::from_str(&list).expect("JSON")
     }
 
-    async fn run_with_input(&self, arguments: &[&str], input: &str) -> String {
+    /// As [`Site::run`], with this on standard input.
+    pub(crate) async fn run_with_input(&self, arguments: &[&str], input: &str) -> String {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary was built");

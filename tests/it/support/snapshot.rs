@@ -39,12 +39,16 @@ fn without_ids(text: &str) -> String {
     let mut result = String::new();
     let mut rest = text;
     while let Some(character) = rest.chars().next() {
-        let is_id = rest.get(..36).is_some_and(|id| {
-            Uuid::try_parse(id).is_ok_and(|uuid| uuid.hyphenated().to_string() == id)
-        });
-        if is_id {
+        let is = |length: usize, spelt: fn(Uuid) -> String| {
+            let id = rest.get(..length).unwrap_or_default();
+            Uuid::try_parse(id).is_ok_and(|uuid| spelt(uuid) == id)
+        };
+        if is(36, |uuid| uuid.hyphenated().to_string()) {
             result.push_str("[uuid]");
             rest = &rest[36..];
+        } else if is(32, |uuid| uuid.simple().to_string()) {
+            result.push_str("[uuid without dashes]");
+            rest = &rest[32..];
         } else {
             result.push(character);
             rest = &rest[character.len_utf8()..];

@@ -14,7 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn look(there: &Fixture, selector: Selector) -> Found<Box<CallReport>> {
     let ask = there.ask(selector, NOW).await;
     let look = CallLookup {
-        generation: ask.generation,
+        checked: ask.checked,
         selection: ask.selection,
         sees_candidates: true,
         now: NOW,
@@ -33,8 +33,8 @@ async fn one(there: &Fixture, graph_id: &str) -> CallReport {
 }
 
 async fn own(there: &Fixture, key_row: i64, deletion_id: DeletionId) -> Option<DeletionDetails> {
-    let generation = there.store.access_generation().await.unwrap();
-    let look = DeletionLookup { generation, key_row, deletion_id };
+    let checked = there.checked(key_row, None).await;
+    let look = DeletionLookup { checked, deletion_id };
     match there.store.look_up_deletion(look).await.unwrap() {
         LookedUp::Seen(found) => found,
         LookedUp::AccessChanged => panic!("access has not changed"),
@@ -101,21 +101,21 @@ async fn who_was_revoked_a_moment_ago_sees_nothing() {
     let deletion_id = there.record("a", NOW).await;
     let ask = there.ask(by_call_id("a"), NOW).await;
     let look = CallLookup {
-        generation: ask.generation,
+        checked: ask.checked.clone(),
         selection: ask.selection,
         sees_candidates: true,
         now: NOW,
     };
-    there.store.revoke_key(there.key, NOW).await.unwrap();
+    there.revoke().await;
     let looked = there.store.look_up_call(look).await.unwrap();
     assert!(matches!(looked, LookedUp::AccessChanged));
-    let look = DeletionLookup { generation: ask.generation, key_row: there.key_row, deletion_id };
+    let look = DeletionLookup { checked: ask.checked, deletion_id };
     let looked = there.store.look_up_deletion(look).await.unwrap();
     assert!(matches!(looked, LookedUp::AccessChanged));
 }
 
 #[tokio::test]
-async fn a_deletion_is_shown_to_its_own_key_only() {
+async fn a_deletion_is_shown_to_its_own_key_and_the_line_of_that_only() {
     let there = Fixture::new().await;
     there.call("a", "100").await;
     let id = there.record("a", NOW).await;
@@ -123,6 +123,12 @@ async fn a_deletion_is_shown_to_its_own_key_only() {
     assert_eq!(own(&there, there.key_row, id).await.unwrap().row.deletion_id, id);
     assert!(own(&there, other, id).await.is_none());
     assert!(own(&there, there.key_row, DeletionId::random()).await.is_none());
+    // What a key asked for, its successors see, and the other way round.
+    let successor = there.rotate(there.key, "6b1f0000-0000-4000-8000-000000000002").await;
+    assert_eq!(own(&there, successor, id).await.unwrap().row.deletion_id, id);
+    there.by_hand(&format!("UPDATE deletions SET key = {successor}"));
+    assert_eq!(own(&there, there.key_row, id).await.unwrap().row.deletion_id, id);
+    assert!(own(&there, other, id).await.is_none());
     // What no key asked for is nobody's.
     there.by_hand("UPDATE deletions SET key = NULL");
     assert!(own(&there, there.key_row, id).await.is_none());
@@ -180,7 +186,7 @@ async fn an_import_that_says_that_the_call_ended_before_the_deletion_confirms_no
         settle(&there, leased, 204, over(DeletionState::Sent, None, false)).await;
         let mut call = there.imported("a", "100");
         (call.state, call.ended_at) = (CallState::Terminated, Some(ended_at));
-        there.store.import_calls(vec![call], NOW + SECOND * 2).await.unwrap();
+        there.import_at(vec![call], NOW + SECOND * 2).await;
         assert_eq!(there.look::<String>("SELECT state FROM deletions"), state.as_str());
         assert_eq!(one(&there, "a").await.end.unwrap().ours, part);
     }

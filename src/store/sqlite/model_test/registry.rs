@@ -7,10 +7,10 @@ use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId, GraphCallId};
 use crate::model::call::{Call, CallState, Party};
 use crate::model::deletion::{DeletionState, REPEATED_BY_THE_STACK};
-use crate::model::number::{Number, NumberingPlan};
+use crate::model::number::Number;
 use crate::model::selector::{Selector, StatusWord};
 use crate::store::admission::Selection;
-use crate::store::fixture::{NOW, mapping};
+use crate::store::fixture::{NOW, selection_rules};
 use crate::store::records::ImportedCall;
 use crate::store::schema;
 
@@ -336,8 +336,7 @@ impl Registry {
         let ages = [1, 29_999, 30_000, 599_999, 600_000, 600_001];
         let tenant = self.calls[call].tenant;
         let selector = selectors[dice.roll(selectors.len())].clone();
-        let numbering = NumberingPlan::default();
-        let selection = Selection::new(tenant, selector, &numbering, &mapping(), false);
+        let selection = Selection::new(tenant, &[], selector, &selection_rules());
         let recorded = Recorded {
             row: 0,
             id: DeletionId::random(),
