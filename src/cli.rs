@@ -116,6 +116,9 @@ enum Command {
         /// Where to listen; port 0 takes any free port
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
         listen: SocketAddr,
+        /// Serve https, too, with an authority of its own, whose file is printed on standard error
+        #[arg(long)]
+        tls: bool,
         /// Requests to the control API to begin with, one on each line
         #[arg(long, value_name = "FILE")]
         script: Option<PathBuf>,
@@ -168,9 +171,9 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
             telemetry::start(&log);
             several_threads()?.block_on(demo::run(DemoOptions { once, listen }))
         }
-        Command::Simulate { listen, script } => {
+        Command::Simulate { listen, tls, script } => {
             telemetry::start(&log);
-            several_threads()?.block_on(simulate::run(listen, script.as_deref()))
+            several_threads()?.block_on(simulate::run(listen, tls, script.as_deref()))
         }
         Command::Check(check) => check::run(&check, &options, terminal),
         Command::Migrate(migrate) => migrate::run(&migrate, &load(&options)?, terminal),

@@ -3,15 +3,18 @@
 //! Login, Graph's calls API and a control API on one port, and signed notifications about the calls
 //! to a callback on this machine. It answers in the shapes and codes that Microsoft documents, and
 //! shares no wire type with our Graph client or our reader of notifications, because one mistake
-//! must not hide the other. It is for tests and demonstrations: it checks no credential, so it must
-//! never listen where others could take it for Graph.
+//! must not hide the other. It is for tests and demonstrations: it checks no credential unless it was
+//! told which are right, so it must never listen where others could take it for Graph.
 
 mod answer;
 mod callback;
 mod calls;
 mod communications;
+mod connection;
 mod control;
 mod deliver;
+mod der;
+mod directory;
 mod faults;
 mod fields;
 mod login;
@@ -22,34 +25,26 @@ mod script;
 mod signing;
 mod state;
 mod switchboard;
+mod tls;
+mod trouble;
 
 use std::convert::Infallible;
-use std::error::Error as _;
-use std::future::poll_fn;
+use std::future::pending;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
-use self::answer::Answer;
 use self::callback::Job;
-use self::openid::Document;
 pub use self::script::ScriptError;
-use self::state::{Reset, State};
+use self::state::State;
+use self::tls::Tls;
 use crate::clock::Clock;
-
-/// More than any documented request of the calls API, and room for a call with many participants.
-const BODY_LIMIT: usize = 256 * 1024;
 
 /// How long accepting waits after it failed, for example because file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -60,6 +55,8 @@ pub struct Simulator {
     address: SocketAddr,
     accepting: JoinHandle<Infallible>,
     delivering: JoinHandle<Infallible>,
+    settling: JoinHandle<Infallible>,
+    tls: Option<Tls>,
     shared: Shared,
 }
 
@@ -70,15 +67,33 @@ impl Simulator {
     ///
     /// When it cannot listen there; nothing is left running then.
     pub async fn start(address: SocketAddr) -> io::Result<Self> {
+        Self::start_with(address, None).await
+    }
+
+    /// The same with https beside http on the one port, HTTP/2 included. The certificate is from an
+    /// authority that is made on the spot: see [`Simulator::ca_file`].
+    ///
+    /// # Errors
+    ///
+    /// When it cannot listen there, or the authority's file cannot be written; nothing is left
+    /// running then.
+    pub async fn start_tls(address: SocketAddr) -> io::Result<Self> {
+        Self::start_with(address, Some(Tls::make(address.ip())?)).await
+    }
+
+    async fn start_with(address: SocketAddr, tls: Option<Tls>) -> io::Result<Self> {
         let client = deliver::client().map_err(io::Error::other)?;
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let shared = Shared(Arc::new(Mutex::new(State::new(Clock::System))));
+        let acceptor = tls.as_ref().map(|tls| tls.acceptor.clone());
         #[expect(clippy::disallowed_methods, reason = "the handle is kept and aborted on drop")]
-        let accepting = tokio::spawn(accept(listener, shared.clone()));
+        let accepting = tokio::spawn(accept(listener, shared.clone(), acceptor));
         #[expect(clippy::disallowed_methods, reason = "the handle is kept and aborted on drop")]
         let delivering = tokio::spawn(deliver::run(shared.clone(), client));
-        Ok(Self { address, accepting, delivering, shared })
+        #[expect(clippy::disallowed_methods, reason = "the handle is kept and aborted on drop")]
+        let settling = tokio::spawn(settle(shared.clone()));
+        Ok(Self { address, accepting, delivering, settling, tls, shared })
     }
 
     /// Posts each line of `script` (a path and a JSON body) to the control API, and says how many.
@@ -103,16 +118,25 @@ impl Simulator {
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
         };
-        format!("http://{}", SocketAddr::new(ip, self.address.port()))
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", SocketAddr::new(ip, self.address.port()))
+    }
+
+    /// The file with the authority behind the certificate, in PEM, if there is https. It is deleted
+    /// with the simulator.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.tls.as_ref().map(Tls::authority)
     }
 
     /// Stops it. Afterwards the port is free and open connections are being closed.
     pub async fn stop(mut self) {
         self.accepting.abort();
         self.delivering.abort();
+        self.settling.abort();
         // The only outcome is the cancellation that was just asked for.
         let _cancelled = (&mut self.accepting).await;
         let _cancelled = (&mut self.delivering).await;
+        let _cancelled = (&mut self.settling).await;
     }
 }
 
@@ -120,6 +144,7 @@ impl Drop for Simulator {
     fn drop(&mut self) {
         self.accepting.abort();
         self.delivering.abort();
+        self.settling.abort();
     }
 }
 
@@ -154,14 +179,14 @@ impl Shared {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Shared) -> Infallible {
+async fn accept(listener: TcpListener, shared: Shared, tls: Option<TlsAcceptor>) -> Infallible {
     // Owned by this future, so that aborting it closes every connection.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(connection(stream, shared.clone()));
+                    connections.spawn(connection::serve(stream, shared.clone(), tls.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the simulator could not accept a connection: {error}");
@@ -173,63 +198,17 @@ async fn accept(listener: TcpListener, shared: Shared) -> Infallible {
     }
 }
 
-async fn connection(stream: TcpStream, shared: Shared) {
-    // Without it small answers wait for the client's delayed acknowledgement; if it cannot be
-    // set, they are merely late.
-    let _slower = stream.set_nodelay(true);
-    let service = service_fn(move |request| Box::pin(serve(shared.clone(), request)));
-    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    let Err(error) = poll_fn(|context| connection.poll_without_shutdown(context)).await else {
-        return;
-    };
-    let cause = error.source().and_then(|cause| cause.downcast_ref());
-    if matches!(cause, Some(ConnectionCut::OnDemand)) {
-        // A zero linger time makes the close that follows a TCP reset. If it cannot be set, the
-        // client sees the connection end without an answer all the same.
-        let _end_of_file = connection.into_parts().io.into_inner().set_zero_linger();
+/// Decides invitations when their time has come.
+async fn settle(shared: Shared) -> Infallible {
+    let bell = shared.lock().switchboard.bell();
+    loop {
+        let left = shared.lock().settle();
+        tokio::select! {
+            () = bell.notified() => {}
+            () = async { match left {
+                Some(left) => tokio::time::sleep(left).await,
+                None => pending().await,
+            } } => {}
+        }
     }
-}
-
-/// No answer is to be given on this connection.
-#[derive(Debug, thiserror::Error)]
-enum ConnectionCut {
-    #[error("the connection was cut on demand")]
-    OnDemand,
-    #[error("the request's body did not arrive")]
-    BodyIncomplete(#[source] hyper::Error),
-}
-
-/// One request: reads it, lets the state decide, holds the answer back if a fault says so.
-async fn serve(
-    shared: Shared,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, ConnectionCut> {
-    let (head, body) = request.into_parts();
-    let request = match Limited::new(body, BODY_LIMIT).collect().await {
-        Ok(body) => Request::from_parts(head, body.to_bytes()),
-        Err(error) => match error.downcast::<hyper::Error>() {
-            Ok(error) => return Err(ConnectionCut::BodyIncomplete(*error)),
-            Err(_too_large) if control::is_for(head.uri.path()) => {
-                return Ok(control::too_large().into_response());
-            }
-            Err(_too_large) => {
-                let request = Request::from_parts(head, Bytes::new());
-                return Ok(shared.lock().refuse_too_large(&request).into_response());
-            }
-        },
-    };
-    if control::is_for(request.uri().path()) {
-        return Ok(control::answer(&mut shared.lock(), &request).into_response());
-    }
-    if Document::of(&state::segments(request.uri().path())) == Some(Document::Keys) {
-        shared.key_is_made().await;
-    }
-    let decision = shared.lock().receive(&request);
-    if !decision.delay.is_zero() {
-        // The effect, if any, has happened: only the answer is late, as when Graph is slow.
-        tokio::time::sleep(decision.delay).await;
-    }
-    let answer: Answer = decision.answer.map_err(|Reset| ConnectionCut::OnDemand)?;
-    shared.lock().requests.answered(decision.ticket, answer.status);
-    Ok(answer.into_response())
 }

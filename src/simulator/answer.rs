@@ -4,8 +4,9 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::uri::Scheme;
+use hyper::{Request, Response, StatusCode};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -64,6 +65,8 @@ impl Answer {
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) at: Timestamp,
+    /// Scheme and host by which the client reached us, without a slash at the end.
+    pub(super) base: String,
     pub(super) request_id: HeaderValue,
     /// As the client sent it; without one, the same as `request_id`.
     pub(super) client_request_id: HeaderValue,
@@ -71,17 +74,26 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// Makes a fresh request id and takes over the client's.
-    pub(super) fn new(headers: &HeaderMap, at: Timestamp) -> Self {
+    pub(super) fn new(request: &Request<Bytes>, at: Timestamp) -> Self {
         let request_id = HeaderValue::from_str(&Uuid::new_v4().to_string())
             .expect("a UUID consists of visible ASCII");
-        let sent = headers.get("client-request-id").cloned();
-        Self { at, client_request_id: sent.unwrap_or_else(|| request_id.clone()), request_id }
+        let sent = request.headers().get("client-request-id").cloned();
+        let base = base(request);
+        Self { at, base, client_request_id: sent.unwrap_or_else(|| request_id.clone()), request_id }
     }
 
     /// Date and time without fraction and zone, as in `2020-09-17T11:34:41`.
     pub(super) fn date(&self) -> String {
         self.at.to_string().chars().take("2020-09-17T11:34:41".len()).collect()
     }
+}
+
+/// The connection says which scheme it is; HTTP/2 names the host in the target, not in a header.
+fn base(request: &Request<Bytes>) -> String {
+    let scheme = request.extensions().get::<Scheme>().unwrap_or(&Scheme::HTTP);
+    let authority = request.uri().authority().map(ToString::to_string);
+    let host = authority.or_else(|| request.headers().get(HOST).map(text_of));
+    format!("{scheme}://{}", host.unwrap_or_default())
 }
 
 /// A header's value as text, for a JSON body.

@@ -4,21 +4,28 @@
 //! opaque and compared to the letter, as in Graph.
 
 mod identity;
+mod invitation;
 mod new;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 pub(super) use self::identity::{IdentitySet, Participant};
+pub(super) use self::invitation::{Invitation, Invite, InviteRules};
 pub(super) use self::new::{NewCall, RosterChange};
+use super::fields::{BadField, Fields};
+use super::trouble::Trouble;
 use crate::clock::Timestamp;
 
 /// All calls, in the order in which they were made.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
-    calls: Vec<Call>,
+    list: Vec<Call>,
     by_id: HashMap<String, usize>,
+    /// Invitations that are not decided: when they will be, the call, their place in it.
+    pending: BTreeSet<(Timestamp, String, usize)>,
 }
 
 /// One leg of a call, seen from the app that owns it.
@@ -37,12 +44,22 @@ pub(super) struct Call {
     pub(super) chain_id: String,
     pub(super) thread_id: Option<String>,
     pub(super) tenant_id: String,
+    /// Whether a tester said whose it is; otherwise every tenant's token opens it.
+    pub(super) tenant_is_said: bool,
+    /// The app that owns it; without one every app of the tenant does.
+    pub(super) app_id: Option<String>,
     pub(super) participants: Vec<Participant>,
     /// How often the roster changed; the first one counts.
     pub(super) roster_changes: u64,
     /// What ties the requests about this call together in the service's own logs.
     pub(super) scenario_id: String,
     pub(super) made_at: Timestamp,
+    /// How long after that it can be rejected.
+    pub(super) rings: Duration,
+    /// What Graph answers, whatever it is asked about this call.
+    pub(super) error: Option<Trouble>,
+    pub(super) invites: InviteRules,
+    pub(super) invitations: Vec<Invitation>,
     /// Why it ended; none while it has not, when it was rejected, or when it was made as ended.
     pub(super) result: Option<EndReason>,
 }
@@ -107,6 +124,17 @@ pub(super) enum CallError {
     UnknownParticipant,
     #[error("The call already has a participant with this id.")]
     ParticipantExists,
+    #[error("Only a call with chat info takes several people at once.")]
+    NoGroup,
+}
+
+/// A change of what is answered about a call that was not made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AdjustError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Field(#[from] BadField),
 }
 
 impl Calls {
@@ -116,20 +144,20 @@ impl Calls {
         if self.by_id.contains_key(&call.id) {
             return Err(CallError::Exists);
         }
-        let index = self.calls.len();
+        let index = self.list.len();
         self.by_id.insert(call.id.clone(), index);
-        self.calls.push(call);
-        Ok(&self.calls[index])
+        self.list.push(call);
+        Ok(&self.list[index])
     }
 
     /// Every call, ended or not.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Call> {
-        self.calls.iter()
+        self.list.iter()
     }
 
     /// The call with this id, ended or not.
     pub(super) fn get(&self, id: &str) -> Result<&Call, CallError> {
-        self.by_id.get(id).map(|&index| &self.calls[index]).ok_or(CallError::Unknown)
+        self.by_id.get(id).map(|&index| &self.list[index]).ok_or(CallError::Unknown)
     }
 
     /// The other side, or the app, picks up.
@@ -142,10 +170,10 @@ impl Calls {
         Ok(call)
     }
 
-    /// The app refuses a call that comes in.
-    pub(super) fn reject(&mut self, id: &str) -> Result<&Call, CallError> {
+    /// The app refuses a call that comes in and has not rung for too long.
+    pub(super) fn reject(&mut self, id: &str, now: Timestamp) -> Result<&Call, CallError> {
         let call = self.get_mut(id)?;
-        if call.state != CallState::Incoming {
+        if call.state != CallState::Incoming || now >= call.made_at + call.rings {
             return Err(CallError::NotRinging);
         }
         call.state = CallState::Terminated;
@@ -191,8 +219,25 @@ impl Calls {
         Ok(call)
     }
 
+    /// Changes what is answered about a call: what `fields` do not name stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such call, or a field is malformed; nothing was changed.
+    pub(super) fn adjust(&mut self, id: &str, mut fields: Fields) -> Result<&Call, AdjustError> {
+        let call = self.get_mut(id)?;
+        // `null` takes the error away; a field that is missing leaves it.
+        let error =
+            fields.peek("error").is_some().then(|| Trouble::take(&mut fields)).transpose()?;
+        let invites = call.invites.clone().take(&mut fields)?;
+        fields.finish()?;
+        call.error = error.unwrap_or(call.error);
+        call.invites = invites;
+        Ok(call)
+    }
+
     fn get_mut(&mut self, id: &str) -> Result<&mut Call, CallError> {
-        self.by_id.get(id).map(|&index| &mut self.calls[index]).ok_or(CallError::Unknown)
+        self.by_id.get(id).map(|&index| &mut self.list[index]).ok_or(CallError::Unknown)
     }
 }
 
@@ -212,6 +257,9 @@ impl Call {
             "callChainId": self.chain_id,
             "threadId": self.thread_id,
             "tenantId": self.tenant_id,
+            "appId": self.app_id,
+            "error": self.error.map(Trouble::code),
+            "invitations": self.invitations.iter().map(Invitation::listing).collect::<Vec<_>>(),
             "createdAt": self.made_at.to_string(),
             "resultInfo": self.result.as_ref().map(|result| json!({
                 "code": result.code,
@@ -267,7 +315,6 @@ impl CallState {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fields::Fields;
     use super::*;
 
     fn new() -> NewCall {
@@ -288,7 +335,7 @@ mod tests {
         assert_eq!(calls.answer("A").unwrap_err(), CallError::Unknown);
         assert_eq!(calls.answer("a").unwrap().state, CallState::Established);
         assert_eq!(calls.answer("a").unwrap_err(), CallError::NotRinging);
-        assert_eq!(calls.reject("a").unwrap_err(), CallError::NotRinging);
+        assert_eq!(calls.reject("a", Timestamp(0)).unwrap_err(), CallError::NotRinging);
         let by_app = Some(EndReason::by_app());
         assert_eq!(calls.end("a", EndReason::by_app()).unwrap().result, by_app);
         assert_eq!(calls.end("a", EndReason::by_other()).unwrap_err(), CallError::Ended);
@@ -299,8 +346,28 @@ mod tests {
     fn a_rejected_call_ends_without_a_reason() {
         let mut calls = Calls::default();
         calls.add(new(), Timestamp(0)).unwrap();
-        let call = calls.reject("a").unwrap();
+        let call = calls.reject("a", Timestamp(0)).unwrap();
         assert_eq!((call.state, &call.result), (CallState::Terminated, &None));
+    }
+
+    #[test]
+    fn a_call_can_be_rejected_while_it_rings() {
+        for (more, millis) in [
+            (json!({}), 15_000),
+            (json!({"incomingContext": {"observedParticipantId": "p"}}), 5_000),
+            (json!({"incomingContext": {"sourceParticipantId": "p"}}), 15_000),
+            (json!({"ringMs": 20}), 20),
+        ] {
+            let mut call =
+                json!({"id": "a", "state": "incoming", "source": "8856", "targets": "8857"});
+            call.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let fields = Fields::read(call.to_string().as_bytes()).unwrap();
+            let mut calls = Calls::default();
+            calls.add(NewCall::read(fields, "t".to_owned()).unwrap(), Timestamp(7)).unwrap();
+            let late = calls.reject("a", Timestamp(7 + millis));
+            assert_eq!(late.unwrap_err(), CallError::NotRinging, "{more}");
+            assert!(calls.reject("a", Timestamp(6 + millis)).is_ok(), "{more}");
+        }
     }
 
     #[test]

@@ -1,35 +1,39 @@
 //! Graph's side: the calls API, in the three path forms that were ever documented.
 //!
-//! Imitates documents and captures of official clients, not our own client. Any bearer token is
-//! accepted, because a test may come with one of its own; only one that the simulator issued
-//! itself is held to its expiry.
+//! Imitates documents and captures of official clients, not our own client.
 
+mod access;
+mod entity;
 mod refusal;
 mod resource;
 
 use bytes::Bytes;
-use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue, LOCATION};
 use hyper::{Method, Request, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use self::entity::graph_json;
 use self::refusal::Refusal;
 use self::resource::{Part, Resource};
-use super::answer::{Answer, Exchange, text_of};
-use super::calls::{Call, CallError, CallState, Calls, EndReason, IdentitySet, RosterChange};
-use super::fields::Fields;
-use super::login;
+use super::answer::{Answer, Exchange};
+use super::calls::{Call, CallError, CallState, Calls, EndReason, Invitation, Invite};
+use super::directory::Directory;
+use super::fields::{BadField, Fields};
+use super::login::Bearer;
 use super::switchboard::Switchboard;
 
 /// Carries out a request of an app and answers as Graph does.
 pub(super) fn answer(
     switchboard: &mut Switchboard,
+    directory: &Directory,
     path: &[String],
     request: &Request<Bytes>,
     exchange: &Exchange,
 ) -> Answer {
-    let outcome = authorize(request, exchange)
-        .and_then(|()| Resource::find(path))
-        .and_then(|resource| carry_out(switchboard, &resource, request));
+    let outcome = access::bearer(request, exchange).and_then(|bearer| {
+        let resource = Resource::find(path)?;
+        carry_out(switchboard, directory, &resource, &bearer, request, exchange)
+    });
     match outcome {
         Ok(answer) => identified(answer, exchange),
         Err(refusal) => refusal.answer(exchange),
@@ -62,60 +66,108 @@ pub(super) fn usual(status: StatusCode, exchange: &Exchange) -> Answer {
     .answer(exchange)
 }
 
-fn authorize(request: &Request<Bytes>, exchange: &Exchange) -> Result<(), Refusal> {
-    let credentials = request.headers().get(AUTHORIZATION).map(text_of).unwrap_or_default();
-    let token = match credentials.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") => token.trim(),
-        _ => "",
-    };
-    if token.is_empty() {
-        return Err(Refusal::unauthorized("Access token is empty."));
-    }
-    if login::is_expired(token, exchange.at) {
-        return Err(Refusal::unauthorized("Lifetime validation failed, the token is expired."));
-    }
-    Ok(())
-}
-
 fn carry_out(
     switchboard: &mut Switchboard,
+    directory: &Directory,
     resource: &Resource<'_>,
+    bearer: &Bearer,
     request: &Request<Bytes>,
+    exchange: &Exchange,
 ) -> Result<Answer, Refusal> {
     let id = resource.call_id;
+    let known = check_method(resource, request)?;
+    access::check(switchboard.calls(), directory, resource, bearer)?;
+    match known {
+        Operation::HangUp => {
+            switchboard.end(id, EndReason::by_app())?;
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
+        Operation::Reject => {
+            check_rejection(request.body())?;
+            switchboard.reject(id, exchange.at)?;
+            Ok(Answer::empty(StatusCode::ACCEPTED))
+        }
+        Operation::Invite => {
+            let invalid = |error: BadField| Refusal::invalid_body(&error);
+            let invite = Fields::read(request.body()).and_then(Invite::read).map_err(invalid)?;
+            let invitation = switchboard.invite(id, invite, exchange.at)?;
+            Ok(invited(invitation, resource, request, exchange))
+        }
+        Operation::Remove(participant) => {
+            access::check_removal(directory, bearer)?;
+            switchboard.remove(id, participant)?;
+            Ok(Answer::empty(StatusCode::NO_CONTENT))
+        }
+        Operation::Read => {
+            let shown = read(live(switchboard.calls(), id)?, resource)?;
+            Ok(graph_json(StatusCode::OK, &shown))
+        }
+    }
+}
+
+/// What a request wants done.
+enum Operation<'a> {
+    HangUp,
+    Reject,
+    Invite,
+    Remove(&'a str),
+    Read,
+}
+
+/// The operation that method and path name.
+fn check_method<'a>(
+    resource: &Resource<'a>,
+    request: &Request<Bytes>,
+) -> Result<Operation<'a>, Refusal> {
     match (&resource.part, request.method()) {
         (Part::Whole | Part::Participant(_), &Method::DELETE) if !request.body().is_empty() => {
             Err(Refusal::bad_request("A request body is not supported for this method."))
         }
-        (Part::Whole, &Method::DELETE) => {
-            switchboard.end(id, EndReason::by_app())?;
-            Ok(Answer::empty(StatusCode::NO_CONTENT))
-        }
-        (Part::Whole, &Method::GET) => {
-            let call = live(switchboard.calls(), id)?;
-            Ok(graph_json(StatusCode::OK, &call_resource(call, resource)))
-        }
-        (Part::Rejection, &Method::POST) => {
-            check_rejection(request.body())?;
-            switchboard.reject(id)?;
-            Ok(Answer::empty(StatusCode::ACCEPTED))
-        }
-        (Part::Roster, &Method::GET) => {
-            let call = live(switchboard.calls(), id)?;
-            Ok(graph_json(StatusCode::OK, &roster(call, resource)))
-        }
-        (Part::Participant(participant), &Method::DELETE) => {
-            switchboard.change_roster(id, RosterChange::removal(participant))?;
-            Ok(Answer::empty(StatusCode::NO_CONTENT))
-        }
-        (Part::Participant(participant), &Method::GET) => {
-            let call = live(switchboard.calls(), id)?;
-            let found = call.participants.iter().find(|one| one.id == **participant);
-            let found = found.ok_or(CallError::UnknownParticipant)?;
-            let info = participant_info("#microsoft.graph.participantInfo", &found.identity);
-            Ok(graph_json(StatusCode::OK, &found.entity(&info)))
+        (Part::Whole, &Method::DELETE) => Ok(Operation::HangUp),
+        (Part::Participant(id), &Method::DELETE) => Ok(Operation::Remove(id)),
+        (Part::Rejection, &Method::POST) => Ok(Operation::Reject),
+        (Part::Invitation, &Method::POST) => Ok(Operation::Invite),
+        (Part::Whole | Part::Roster | Part::Participant(_) | Part::Operation(_), &Method::GET) => {
+            Ok(Operation::Read)
         }
         (part, _) => Err(Refusal::method(part)),
+    }
+}
+
+/// The entity that the path names.
+fn read(call: &Call, resource: &Resource<'_>) -> Result<Value, Refusal> {
+    match resource.part {
+        Part::Roster => Ok(entity::roster(call, resource)),
+        Part::Participant(id) => {
+            let found = call.participants.iter().find(|one| one.id == id);
+            Ok(entity::participant(found.ok_or(CallError::UnknownParticipant)?))
+        }
+        Part::Operation(id) => {
+            let found = call.invitations.iter().find(|one| one.id == id);
+            Ok(entity::operation(found.ok_or_else(Refusal::no_operation)?, resource))
+        }
+        Part::Whole | Part::Rejection | Part::Invitation => {
+            Ok(entity::call_resource(call, resource))
+        }
+    }
+}
+
+/// The operation, and where it can be read until it is over.
+fn invited(
+    invitation: &Invitation,
+    resource: &Resource<'_>,
+    request: &Request<Bytes>,
+    exchange: &Exchange,
+) -> Answer {
+    let shown = entity::operation(invitation, resource);
+    let answer = graph_json(StatusCode::OK, &shown);
+    let path = request.uri().path();
+    let call = path.rsplitn(3, '/').nth(2).unwrap_or(path);
+    let location = format!("{}{call}/operations/{}", exchange.base, invitation.id);
+    match HeaderValue::from_str(&location) {
+        Ok(location) => answer.with(LOCATION, location),
+        // The host that the client named cannot be repeated to it.
+        Err(_) => answer,
     }
 }
 
@@ -129,88 +181,17 @@ fn live<'a>(calls: &'a Calls, id: &str) -> Result<&'a Call, Refusal> {
 
 /// Both parameters of a rejection are optional.
 fn check_rejection(body: &[u8]) -> Result<(), Refusal> {
-    let invalid = |error: String| Refusal::bad_request(format!("Invalid request body: {error}"));
-    let mut fields = Fields::read(body).map_err(|error| invalid(error.to_string()))?;
-    let reason = fields.text("reason").map_err(|error| invalid(error.to_string()))?;
+    let invalid = |error: BadField| Refusal::invalid_body(&error);
+    let mut fields = Fields::read(body).map_err(invalid)?;
+    let reason = fields.text("reason").map_err(invalid)?;
+    let callback = fields.text("callbackUri").map_err(invalid)?;
+    if callback.is_some_and(|uri| !uri.to_lowercase().starts_with("https://")) {
+        return Err(invalid(BadField::new("callbackUri", "must be an https address")));
+    }
     match reason.map(|reason| reason.to_lowercase()).as_deref() {
         None | Some("none" | "busy" | "forbidden") => Ok(()),
-        Some(other) => Err(invalid(format!("there is no reason '{other}'"))),
+        Some(other) => Err(invalid(BadField::new("reason", format!("'{other}' is none")))),
     }
-}
-
-/// The roster as a collection.
-fn roster(call: &Call, resource: &Resource<'_>) -> Value {
-    let Resource { version, collection, .. } = resource;
-    let participants = call.participants.iter().map(|one| {
-        one.entity(&participant_info("#microsoft.graph.participantInfo", &one.identity))
-    });
-    json!({
-        "@odata.context": format!(
-            "https://graph.microsoft.com/{version}/$metadata#{collection}('{}')/participants",
-            call.id
-        ),
-        "value": participants.collect::<Vec<_>>(),
-    })
-}
-
-/// The `call` entity as the documentation shows it: members that are not set are `null`.
-fn call_resource(call: &Call, resource: &Resource<'_>) -> Value {
-    let Resource { version, collection, .. } = resource;
-    let context = format!("https://graph.microsoft.com/{version}/$metadata#{collection}/$entity");
-    let chat = call.thread_id.as_ref().map(|thread_id| {
-        json!({
-            "@odata.type": "#microsoft.graph.chatInfo",
-            "threadId": thread_id,
-            "messageId": "0",
-            "replyChainMessageId": null,
-        })
-    });
-    let targets = call.targets.iter().map(|target| {
-        let mut target = participant_info("#microsoft.graph.invitationParticipantInfo", target);
-        target["replacesCallId"] = Value::Null;
-        target
-    });
-    json!({
-        "@odata.context": context,
-        "@odata.type": "#microsoft.graph.call",
-        "id": call.id,
-        "state": call.state.as_str(),
-        "direction": call.direction.as_str(),
-        "subject": call.subject,
-        "callbackUri": "https://bot.contoso.com/api/calls",
-        "callChainId": call.chain_id,
-        "tenantId": call.tenant_id,
-        "source": participant_info("#microsoft.graph.participantInfo", &call.source),
-        "targets": targets.collect::<Vec<_>>(),
-        "callRoutes": call.routes,
-        "chatInfo": chat,
-        "meetingInfo": null,
-        "requestedModalities": ["audio"],
-        "mediaConfig": null,
-        "mediaState": null,
-        "myParticipantId": null,
-        "resultInfo": null,
-        "toneInfo": null,
-        "transcription": null,
-        "incomingContext": call.context,
-        "callOptions": null,
-    })
-}
-
-fn participant_info(odata_type: &str, who: &IdentitySet) -> Value {
-    json!({
-        "@odata.type": odata_type,
-        "endpointType": "default",
-        "identity": who.with_nulls(),
-        "languageId": null,
-        "region": null,
-    })
-}
-
-fn graph_json(status: StatusCode, body: &Value) -> Answer {
-    const MEDIA_TYPE: &str = "application/json;odata.metadata=minimal;odata.streaming=true;\
-                              IEEE754Compatible=false;charset=utf-8";
-    Answer::text(status, MEDIA_TYPE, body.to_string())
 }
 
 /// Adds the headers that every answer of Graph carries.

@@ -2,13 +2,15 @@
 //!
 //! Its requests are neither recorded nor struck by faults, and need no token.
 
+mod directory;
+
 use bytes::Bytes;
 use hyper::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::callback::Settings;
-use super::calls::{Call, CallError, EndReason, NewCall, RosterChange};
+use super::calls::{AdjustError, Call, CallError, EndReason, NewCall, RosterChange};
 use super::faults::Fault;
 use super::fields::{BadField, Fields};
 use super::state::{State, segments};
@@ -35,8 +37,13 @@ fn carry_out(state: &mut State, request: &Request<Bytes>) -> Result<Answer, Cont
     let path = segments(request.uri().path());
     let path: Vec<&str> = path.iter().map(String::as_str).skip(1).collect();
     let (path, method) = (path.as_slice(), request.method());
+    // What was due before this request has happened when it is carried out.
+    state.settle();
     match (path, method) {
         (["calls", ..], _) => calls(state, path, request),
+        (["apps"], _) => directory::apps(&mut state.directory, request),
+        (["tenants"], _) => directory::tenants(&mut state.directory, request),
+        (["identity"], _) => directory::identity(&mut state.directory, request),
         (["callback"], _) => callback(state, request),
         (["notifications"], &Method::GET) => {
             Ok(Answer::json(StatusCode::OK, &state.switchboard.callback.told()))
@@ -89,6 +96,9 @@ fn calls(
             Ok(Answer::json(StatusCode::OK, &calls))
         }
         (["calls", id], &Method::GET) => Ok(show(StatusCode::OK, switchboard.calls().get(id)?)),
+        (["calls", id], &Method::POST) => {
+            Ok(show(StatusCode::OK, switchboard.adjust(id, fields()?)?))
+        }
         (["calls", id, "answer"], &Method::POST) => {
             fields()?.finish()?;
             Ok(show(StatusCode::OK, switchboard.answer(id)?))
@@ -101,8 +111,7 @@ fn calls(
             let change = RosterChange::read(fields()?)?;
             Ok(show(StatusCode::OK, switchboard.change_roster(id, change)?))
         }
-        (["calls"], _) => Err(ControlError::Method("GET, POST")),
-        (["calls", _], _) => Err(ControlError::Method("GET")),
+        (["calls"] | ["calls", _], _) => Err(ControlError::Method("GET, POST")),
         (["calls", _, "answer" | "end" | "participants"], _) => Err(ControlError::Method("POST")),
         _ => Err(ControlError::NoSuchPath),
     }
@@ -142,6 +151,15 @@ enum ControlError {
     Call(#[from] CallError),
 }
 
+impl From<AdjustError> for ControlError {
+    fn from(error: AdjustError) -> Self {
+        match error {
+            AdjustError::Call(error) => Self::Call(error),
+            AdjustError::Field(error) => Self::Field(error),
+        }
+    }
+}
+
 impl ControlError {
     fn answer(&self) -> Answer {
         let (status, code) = match self {
@@ -157,7 +175,8 @@ impl ControlError {
                 CallError::Exists
                 | CallError::NotRinging
                 | CallError::Ended
-                | CallError::ParticipantExists,
+                | CallError::ParticipantExists
+                | CallError::NoGroup,
             ) => (StatusCode::CONFLICT, "conflict"),
         };
         let error = json!({"code": code, "message": self.to_string()});

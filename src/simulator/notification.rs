@@ -21,6 +21,8 @@ pub(super) enum News {
     Rejected,
     /// Who is in it changed.
     Roster,
+    /// The invitation at this place of the call is over.
+    Invitation(usize),
 }
 
 /// The form of notifications.
@@ -76,6 +78,15 @@ fn path(prefix: &str, call: &Call) -> String {
     const ENCODED: &AsciiSet =
         &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     format!("{prefix}/calls/{}", utf8_percent_encode(&call.id, ENCODED))
+}
+
+/// What is behind the call's path in the resource of `news`.
+fn below(call: &Call, news: News) -> String {
+    match news {
+        News::Roster => "/participants".to_owned(),
+        News::Invitation(place) => format!("/operations/{}", call.invitations[place].id),
+        News::Made | News::State(_) | News::Ended | News::Rejected => String::new(),
+    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! The documents by which a receiver of notifications finds the keys that sign them, where Skype
 //! has them.
 
-use hyper::header::{ALLOW, HOST, HeaderMap, HeaderValue};
+use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
-use super::answer::{Answer, text_of};
+use super::answer::Answer;
 use super::signing::{ISSUER, Signing};
 
 /// A path of the issuer of notifications.
@@ -26,28 +26,25 @@ impl Document {
         }
     }
 
-    /// Shows it. The keys are at the host that the client reached us by.
-    pub(super) fn answer(self, signing: &Signing, method: &Method, headers: &HeaderMap) -> Answer {
+    /// Shows it. The keys are below `base`, by which the client reached us.
+    pub(super) fn answer(self, signing: &Signing, method: &Method, base: &str) -> Answer {
         if method != Method::GET {
             return Answer::empty(StatusCode::METHOD_NOT_ALLOWED)
                 .with(ALLOW, HeaderValue::from_static("GET"));
         }
         match self {
             Self::Keys => Answer::json(StatusCode::OK, &signing.document()),
-            Self::Configuration => {
-                let host = headers.get(HOST).map(text_of).unwrap_or_default();
-                Answer::json(
-                    StatusCode::OK,
-                    &json!({
-                        "issuer": ISSUER,
-                        // Nobody logs in there, as the real document says, too.
-                        "authorization_endpoint": "https://invalid.botframework.com",
-                        "jwks_uri": format!("http://{host}/v1/keys"),
-                        "id_token_signing_alg_values_supported": ["RS256"],
-                        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
-                    }),
-                )
-            }
+            Self::Configuration => Answer::json(
+                StatusCode::OK,
+                &json!({
+                    "issuer": ISSUER,
+                    // Nobody logs in there, as the real document says, too.
+                    "authorization_endpoint": "https://invalid.botframework.com",
+                    "jwks_uri": format!("{base}/v1/keys"),
+                    "id_token_signing_alg_values_supported": ["RS256"],
+                    "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+                }),
+            ),
         }
     }
 }

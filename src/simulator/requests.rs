@@ -100,7 +100,9 @@ impl Record {
 fn shown_headers(headers: &HeaderMap) -> Map<String, Value> {
     let shown = headers.keys().map(|name| {
         let values = headers.get_all(name).iter().map(text_of);
-        let values: Vec<String> = if name == AUTHORIZATION {
+        let values: Vec<String> = if name == "x-identity-header" {
+            vec![HIDDEN.to_owned()]
+        } else if name == AUTHORIZATION {
             values.map(|value| shorten_credentials(&value)).collect()
         } else {
             values.collect()

@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use super::der;
 use crate::clock::Timestamp;
 
 /// Who says that a notification is genuine.
@@ -156,24 +157,12 @@ fn encode(bytes: &[u8]) -> String {
 
 /// Modulus and exponent of a PKCS #1 public key: a sequence of two integers.
 fn components(der: &[u8]) -> [&[u8]; 2] {
-    let (sequence, _) = element(der);
-    let (modulus, rest) = element(sequence);
-    let (exponent, _) = element(rest);
+    let element = |der| der::element(der).expect("aws-lc-rs encodes its keys well");
+    let (_, sequence, _) = element(der);
+    let (_, modulus, rest) = element(sequence);
+    let (_, exponent, _) = element(rest);
     // A number whose first bit is set has a zero before it, which is its sign.
     [modulus, exponent].map(|number| number.strip_prefix(&[0]).unwrap_or(number))
-}
-
-/// The content of the first DER element, and what is behind it.
-fn element(der: &[u8]) -> (&[u8], &[u8]) {
-    let (length, header) = match der[1] {
-        short @ ..0x80 => (usize::from(short), 2),
-        long => {
-            let bytes = usize::from(long & 0x7f);
-            let length = der[2..2 + bytes].iter();
-            (length.fold(0, |length, byte| length << 8 | usize::from(*byte)), 2 + bytes)
-        }
-    };
-    der[header..].split_at(length)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::answer::{Answer, Exchange};
 use super::callback::Job;
 use super::communications;
+use super::directory::{Directory, USUAL_APP, USUAL_TENANT};
 use super::faults::{Act, Faults};
 use super::login::{self, App, Login};
 use super::openid::Document;
@@ -20,11 +21,6 @@ use super::requests::{Requests, Ticket};
 use super::signing::Signing;
 use super::switchboard::Switchboard;
 use crate::clock::Clock;
-
-/// Whom notifications are for when nobody has logged in and nothing else was said.
-const USUAL_AUDIENCE: &str = "2891555a-92ff-42e6-80fa-6e1300c6b5c6";
-/// Whose a call is then: the tenant of the examples in the documents.
-const USUAL_TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 
 /// Everything that outlives a request.
 #[derive(Debug)]
@@ -34,6 +30,7 @@ pub(super) struct State {
     pub(super) requests: Requests,
     pub(super) faults: Faults,
     pub(super) signing: Signing,
+    pub(super) directory: Directory,
     /// The app that logged in last.
     app: Option<App>,
 }
@@ -61,6 +58,7 @@ impl State {
             requests: Requests::default(),
             faults: Faults::default(),
             signing: Signing::default(),
+            directory: Directory::default(),
             app: None,
         }
     }
@@ -70,7 +68,7 @@ impl State {
     pub(super) fn token(&mut self, job: &Job) -> String {
         let given = job.settings.audience.as_deref();
         let audience = given.or(self.app.as_ref().map(|app| app.client_id.as_str()));
-        let audience = audience.unwrap_or(USUAL_AUDIENCE);
+        let audience = audience.unwrap_or(USUAL_APP);
         self.signing.token(&job.tenant_id, audience, self.clock.now())
     }
 
@@ -80,9 +78,15 @@ impl State {
         self.app.as_ref().map_or(USUAL_TENANT, |app| app.tenant.as_str()).to_owned()
     }
 
+    /// Decides the invitations whose time has come, and says how long the next one has.
+    pub(super) fn settle(&mut self) -> Option<Duration> {
+        let now = self.clock.now();
+        self.switchboard.settle(now).map(|due| due.since(now))
+    }
+
     /// Records `request`, lets a fault strike, and otherwise carries it out.
     pub(super) fn receive(&mut self, request: &Request<Bytes>) -> Decision {
-        let exchange = Exchange::new(request.headers(), self.clock.now());
+        let exchange = Exchange::new(request, self.clock.now());
         let ticket = self.requests.record(request, exchange.at);
         let path = request.uri().path();
         let side = Side::of(path);
@@ -107,7 +111,7 @@ impl State {
 
     /// Records a request whose body was too large to be read, and refuses it.
     pub(super) fn refuse_too_large(&mut self, head: &Request<Bytes>) -> Answer {
-        let exchange = Exchange::new(head.headers(), self.clock.now());
+        let exchange = Exchange::new(head, self.clock.now());
         let ticket = self.requests.record(head, exchange.at);
         self.requests.answered(ticket, StatusCode::PAYLOAD_TOO_LARGE);
         Side::of(head.uri().path()).usual(StatusCode::PAYLOAD_TOO_LARGE, &exchange)
@@ -115,12 +119,16 @@ impl State {
 
     fn carry_out(&mut self, side: &Side, request: &Request<Bytes>, exchange: &Exchange) -> Answer {
         match side {
-            Side::Login(login) => login::answer(login, request, exchange, &mut self.app),
+            Side::Login(login) => {
+                login::answer(login, request, exchange, &self.directory, &mut self.app)
+            }
             Side::Issuer(document) => {
-                document.answer(&self.signing, request.method(), request.headers())
+                document.answer(&self.signing, request.method(), &exchange.base)
             }
             Side::Graph(path) => {
-                communications::answer(&mut self.switchboard, path, request, exchange)
+                self.settle();
+                let (switchboard, directory) = (&mut self.switchboard, &self.directory);
+                communications::answer(switchboard, directory, path, request, exchange)
             }
         }
     }

@@ -1,8 +1,16 @@
 //! The calls and whoever is told of them: every change of a call goes through here, so that none
 //! is made without its notifications.
 
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
 use super::callback::Callback;
-use super::calls::{Call, CallError, CallState, Calls, EndReason, NewCall, RosterChange};
+use super::calls::{
+    AdjustError, Call, CallError, CallState, Calls, EndReason, Invitation, Invite, NewCall,
+    RosterChange,
+};
+use super::fields::Fields;
 use super::notification::News;
 use crate::clock::Timestamp;
 
@@ -11,6 +19,8 @@ use crate::clock::Timestamp;
 pub(super) struct Switchboard {
     calls: Calls,
     pub(super) callback: Callback,
+    /// Rings when an invitation is made.
+    bell: Arc<Notify>,
 }
 
 impl Switchboard {
@@ -51,8 +61,8 @@ impl Switchboard {
     }
 
     /// The app refuses an incoming call. Told: that it is gone, and nothing else.
-    pub(super) fn reject(&mut self, id: &str) -> Result<&Call, CallError> {
-        let call = self.calls.reject(id)?;
+    pub(super) fn reject(&mut self, id: &str, now: Timestamp) -> Result<&Call, CallError> {
+        let call = self.calls.reject(id, now)?;
         self.callback.tell(call, News::Rejected);
         Ok(call)
     }
@@ -66,5 +76,53 @@ impl Switchboard {
         let call = self.calls.change_roster(id, change)?;
         self.callback.tell(call, News::Roster);
         Ok(call)
+    }
+
+    /// The app removes somebody from the roster, or takes back an invitation. Told: who is in the
+    /// call now, or that the invitation is over.
+    pub(super) fn remove(&mut self, id: &str, participant: &str) -> Result<(), CallError> {
+        match self.change_roster(id, RosterChange::removal(participant)) {
+            Err(CallError::UnknownParticipant) => {}
+            removed => return removed.map(|_| ()),
+        }
+        if let (call, Some(place)) = self.calls.take_back(id, participant)? {
+            self.callback.tell(call, News::Invitation(place));
+        }
+        Ok(())
+    }
+
+    /// The app asks people into a call. Told: nothing, before it is decided.
+    pub(super) fn invite(
+        &mut self,
+        id: &str,
+        invite: Invite,
+        now: Timestamp,
+    ) -> Result<&Invitation, CallError> {
+        let (call, place) = self.calls.invite(id, invite, now)?;
+        self.bell.notify_one();
+        Ok(&call.invitations[place])
+    }
+
+    /// Decides the invitations whose time has come, and says when the next one is due. Told: that
+    /// each is over, and who is in the call now.
+    pub(super) fn settle(&mut self, now: Timestamp) -> Option<Timestamp> {
+        while let Some(settled) = self.calls.settle(now) {
+            let call = self.calls.get(&settled.call_id).expect("calls are never forgotten");
+            self.callback.tell(call, News::Invitation(settled.invitation));
+            if settled.joined {
+                self.callback.tell(call, News::Roster);
+            }
+        }
+        self.calls.next_due()
+    }
+
+    /// What whoever waits for invitations waits for.
+    pub(super) fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.bell)
+    }
+
+    /// Changes what is answered about a call. Told: nothing, it is the same call.
+    pub(super) fn adjust(&mut self, id: &str, fields: Fields) -> Result<&Call, AdjustError> {
+        self.calls.adjust(id, fields)
     }
 }

@@ -4,9 +4,13 @@
 
 mod control;
 mod delivery;
+mod login;
 mod notifications;
+mod participants;
 mod proof;
 mod receiver;
+mod tenants;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,12 +1,15 @@
 //! Reads what a tester says of a call: a new one, a change of its roster, a reason for its end.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::identity::{IdentitySet, Participant};
-use super::{Call, CallState, Direction, EndReason};
+use super::{Call, CallState, Direction, EndReason, InviteRules};
 use crate::clock::Timestamp;
 use crate::simulator::fields::{BadField, Fields};
+use crate::simulator::trouble::Trouble;
 
 /// A call that was read and not yet kept.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ impl NewCall {
             Some("outgoing") => Direction::Outgoing,
             Some(_) => return Err(BadField::new("direction", "must be incoming or outgoing")),
         };
+        let tenant_id = fields.text("tenantId")?;
+        let context = read_context(&mut fields)?;
         let call = Call {
             id: fields.text("id")?.unwrap_or_else(made_up),
             state,
@@ -48,10 +53,16 @@ impl NewCall {
             source: IdentitySet::read("source", fields.required("source")?)?,
             targets: IdentitySet::read_list("targets", fields.required("targets")?)?,
             routes: read_routes(&mut fields)?,
-            context: read_context(&mut fields)?,
+            rings: read_ring(&mut fields, context.as_ref())?,
+            context,
             chain_id: fields.text("callChainId")?.unwrap_or_else(made_up),
             thread_id: fields.text("threadId")?,
-            tenant_id: fields.text("tenantId")?.unwrap_or(usual_tenant),
+            tenant_is_said: tenant_id.is_some(),
+            tenant_id: tenant_id.unwrap_or(usual_tenant),
+            app_id: fields.text("appId")?,
+            error: Trouble::take(&mut fields)?,
+            invites: InviteRules::default().take(&mut fields)?,
+            invitations: Vec::new(),
             participants: match fields.take("participants") {
                 Some(list) => Participant::read_list("participants", list)?,
                 None => Vec::new(),
@@ -149,6 +160,15 @@ fn read_context(fields: &mut Fields) -> Result<Option<Value>, BadField> {
         Some(context) if context.is_object() => Ok(Some(context)),
         Some(_) => Err(BadField::new("incomingContext", "must be an object")),
     }
+}
+
+/// The documented times to answer or reject, unless it is said: a policy recording has less.
+fn read_ring(fields: &mut Fields, context: Option<&Value>) -> Result<Duration, BadField> {
+    const LONGEST_MILLIS: u64 = 24 * 60 * 60 * 1000;
+    let is_recording = context.is_some_and(|context| context["observedParticipantId"].is_string());
+    let usual = Duration::from_secs(if is_recording { 5 } else { 15 });
+    let said = fields.number("ringMs", 0..=LONGEST_MILLIS)?;
+    Ok(said.map_or(usual, Duration::from_millis))
 }
 
 #[cfg(test)]

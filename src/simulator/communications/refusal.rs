@@ -4,10 +4,13 @@ use hyper::StatusCode;
 use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
 use serde_json::json;
 
+use super::entity::graph_json;
+use super::identified;
 use super::resource::Part;
-use super::{graph_json, identified};
 use crate::simulator::answer::{Answer, Exchange, text_of};
 use crate::simulator::calls::CallError;
+use crate::simulator::fields::BadField;
+use crate::simulator::trouble::Trouble;
 
 /// A request that is not carried out, in Graph's error shape.
 pub(super) struct Refusal {
@@ -26,12 +29,36 @@ impl From<CallError> for Refusal {
             CallError::UnknownParticipant => {
                 Self::new(StatusCode::NOT_FOUND, "NotFound", "Participant not found.")
             }
+            CallError::NoGroup => Self::bad_request(error.to_string()),
             CallError::Unknown
             | CallError::Exists
             | CallError::NotRinging
             | CallError::Ended
             | CallError::ParticipantExists => Self::call_not_found(),
         }
+    }
+}
+
+impl From<Trouble> for Refusal {
+    fn from(trouble: Trouble) -> Self {
+        let (status, message) = match trouble {
+            Trouble::NotRegistered => {
+                (StatusCode::FORBIDDEN, "Application is not registered in our store.")
+            }
+            Trouble::NoConsent => (
+                StatusCode::FORBIDDEN,
+                "Insufficient enterprise tenant permissions, cannot access this API.",
+            ),
+            Trouble::OtherTenant => (
+                StatusCode::FORBIDDEN,
+                "Mismatch between request authorization tenant and call tenant.",
+            ),
+            Trouble::NoCall => (StatusCode::NOT_FOUND, "Call not found."),
+            Trouble::Internal => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "Unknown internal server error.")
+            }
+        };
+        Self::new(status, trouble.code(), message)
     }
 }
 
@@ -48,14 +75,22 @@ impl Refusal {
         let message = "Specified HTTP method is not allowed for the request target.";
         let allow = match part {
             Part::Whole | Part::Participant(_) => "DELETE, GET",
-            Part::Rejection => "POST",
-            Part::Roster => "GET",
+            Part::Rejection | Part::Invitation => "POST",
+            Part::Roster | Part::Operation(_) => "GET",
         };
         Self { allow, ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "BadRequest", message) }
     }
 
     pub(super) fn call_not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "8522", "Call not found.")
+        Trouble::NoCall.into()
+    }
+
+    pub(super) fn no_operation() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NotFound", "Operation not found.")
+    }
+
+    pub(super) fn invalid_body(error: &BadField) -> Self {
+        Self::bad_request(format!("Invalid request body: {error}"))
     }
 
     pub(super) fn unauthorized(message: &str) -> Self {

@@ -6,6 +6,8 @@ use super::refusal::Refusal;
 pub(super) struct Resource<'a> {
     pub(super) version: &'static str,
     pub(super) collection: String,
+    /// The app of the path, where it names one.
+    pub(super) app_id: Option<&'a str>,
     pub(super) call_id: &'a str,
     pub(super) part: Part<'a>,
 }
@@ -16,7 +18,9 @@ pub(super) enum Part<'a> {
     Whole,
     Rejection,
     Roster,
+    Invitation,
     Participant(&'a str),
+    Operation(&'a str),
 }
 
 impl<'a> Resource<'a> {
@@ -48,11 +52,17 @@ impl<'a> Resource<'a> {
             ["reject"] => Part::Rejection,
             ["participants"] => Part::Roster,
             ["participants", ""] => return Err(Refusal::no_segment(path, known + 2)),
+            ["participants", "invite"] => Part::Invitation,
             ["participants", _] => Part::Participant(&path[known + 2]),
-            ["participants", ..] => return Err(Refusal::no_segment(path, known + 3)),
+            ["operations", id] if !id.is_empty() => Part::Operation(&path[known + 2]),
+            ["participants", ..] | ["operations", _, _, ..] => {
+                return Err(Refusal::no_segment(path, known + 3));
+            }
+            ["operations", ..] => return Err(Refusal::no_segment(path, known + 2)),
             _ => return Err(Refusal::no_segment(path, known + 1)),
         };
-        Ok(Self { version, collection, call_id, part })
+        let app_id = (known == 4).then(|| path[2].as_str());
+        Ok(Self { version, collection, app_id, call_id, part })
     }
 }
 
@@ -85,6 +95,8 @@ mod tests {
             ("/beta/app/calls/a/Reject", Part::Rejection),
             ("/beta/applications/x/calls/a/participants", Part::Roster),
             ("/v1.0/communications/calls/a/PARTICIPANTS/aB%2F", Part::Participant("aB/")),
+            ("/beta/app/calls/a/participants/Invite", Part::Invitation),
+            ("/v1.0/communications/calls/a/operations/aB", Part::Operation("aB")),
         ] {
             let segments = segments(path);
             let found = Resource::find(&segments).ok().map(|resource| resource.part);
@@ -105,6 +117,8 @@ mod tests {
             ("/v1.0/communications/calls/a/participants/", ""),
             ("/v1.0/communications/calls/a/participants/p/b", "b"),
             ("/v1.0/communications/calls/a/participants/invite/b", "b"),
+            ("/v1.0/communications/calls/a/operations", "operations"),
+            ("/v1.0/communications/calls/a/operations/", ""),
             ("/v1.0/communications/call/a", "call"),
             ("/beta/applications/x/call/a", "call"),
             ("/beta/app", "app"),

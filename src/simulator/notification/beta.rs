@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{LANGUAGE, News, REGION, path};
+use super::{LANGUAGE, News, REGION, below, path};
 use crate::simulator::calls::{Call, CallState, IdentitySet};
 
 /// The entries that tell of `news`: an end takes two after the `terminating`.
@@ -22,6 +22,11 @@ pub(super) fn entries(call: &Call, news: News) -> Vec<Value> {
         }
         News::Rejected => vec![gone(call)],
         News::Roster => vec![roster(call)],
+        News::Invitation(place) => vec![json!({
+            "changeType": "deleted",
+            "resource": path("/app", call) + &below(call, news),
+            "resourceData": call.invitations[place].entity(IdentitySet::plain),
+        })],
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::simulator::calls::{Calls, EndReason, NewCall, RosterChange};
+use crate::simulator::calls::{Calls, EndReason, Invite, NewCall, RosterChange};
 use crate::simulator::fields::Fields;
 
 const ID: &str = "57DAB8B1894C409AB240BD8BEAE78896";
@@ -104,7 +104,7 @@ fn the_first_betas_end_takes_three_steps() {
 #[test]
 fn a_rejected_call_is_gone_without_state_or_reason() {
     let mut calls = call(&json!({}));
-    calls.reject(ID).unwrap();
+    calls.reject(ID, Timestamp(0)).unwrap();
     assert_eq!(bodies(Form::Beta2018, &calls, News::Rejected), [beta("deleted", &json!({}))]);
 
     let told = bodies(Form::V1, &calls, News::Rejected);
@@ -236,4 +236,28 @@ fn an_id_is_one_segment_of_a_path() {
     let new = NewCall::read(Fields::read(body.as_bytes()).unwrap(), "t".to_owned()).unwrap();
     let call = calls.add(new, Timestamp(0)).unwrap();
     assert_eq!(path("/app", call), "/app/calls/a%2Fb%20c%3F");
+}
+
+#[test]
+fn the_end_of_an_invitation_is_told_on_its_operation() {
+    let mut calls = call(&json!({"inviteMs": 0}));
+    calls.answer(ID).unwrap();
+    let body = json!({"participants": [{"identity": {"phone": {"id": "+4930123"}}}]});
+    let invite = Invite::read(Fields::read(body.to_string().as_bytes()).unwrap()).unwrap();
+    calls.invite(ID, invite, Timestamp(0)).unwrap();
+    assert!(calls.settle(Timestamp(0)).unwrap().joined);
+    let operation = calls.get(ID).unwrap().invitations[0].id.clone();
+    for (form, member, prefix) in
+        [(Form::V1, "resourceUrl", "/communications"), (Form::Beta2018, "resource", "/app")]
+    {
+        let bodies = bodies(form, &calls, News::Invitation(0));
+        let entry = &bodies[0]["value"][0];
+        assert_eq!(entry["changeType"], "deleted");
+        assert_eq!(entry[member], format!("{prefix}/calls/{ID}/operations/{operation}"));
+        let data = &entry["resourceData"];
+        assert_eq!(data["@odata.type"], "#microsoft.graph.inviteParticipantsOperation");
+        assert_eq!(data["status"], "completed");
+        let joined = &calls.get(ID).unwrap().participants[0];
+        assert_eq!(data["participants"][0]["participantId"], joined.id);
+    }
 }

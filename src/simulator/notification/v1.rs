@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{LANGUAGE, News, REGION, path};
+use super::{LANGUAGE, News, REGION, below, path};
 use crate::simulator::calls::{Call, CallState, IdentitySet};
 
 /// The entry that tells of `news`.
@@ -14,13 +14,15 @@ pub(super) fn entry(call: &Call, news: News, callback: &str) -> Value {
         News::Ended => ("deleted", ended(call, callback)),
         News::Rejected => ("deleted", rejected(call)),
         News::Roster => ("updated", roster(call)),
+        // An operation that is over is deleted, in the service's own words; the call goes on.
+        News::Invitation(place) => ("deleted", call.invitations[place].entity(IdentitySet::typed)),
     };
-    let below = if news == News::Roster { "/participants" } else { "" };
+    let below = below(call, news);
     json!({
         "@odata.type": "#microsoft.graph.commsNotification",
         "changeType": change,
-        "resource": path("/app", call) + below,
-        "resourceUrl": path("/communications", call) + below,
+        "resource": path("/app", call) + &below,
+        "resourceUrl": path("/communications", call) + &below,
         "resourceData": data,
     })
 }
