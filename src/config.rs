@@ -83,7 +83,7 @@ impl Config {
     /// What `serve` lacks to do its work, in sentences; nothing when it lacks nothing.
     pub(crate) fn missing_for_real_use(&self) -> Vec<String> {
         let mut missing = Vec::new();
-        if self.graph.tenant.is_none() {
+        if self.graph.tenants().next().is_none() {
             missing.push(
                 "no tenant is configured, so nothing can be sent to Graph, and no notification can be \
                  proven; set graph.tenant_id, graph.client_id and graph.client_secret_file"

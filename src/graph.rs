@@ -2,7 +2,7 @@
 //!
 //! Every call gives an [`Answer`], whatever happened, because the journal keeps each attempt. A
 //! call sends its request once, and once more after a 401, with a new token; all other retries are
-//! rows in the journal. Redirects are not followed, the environment's proxies are ignored, and
+//! rows in the journal. Redirects are not followed, the environment's proxy variables are ignored, and
 //! neither a token nor a URL gets into an error or a log line.
 
 use std::str::FromStr;
@@ -10,41 +10,65 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, ClientBuilder, Method, Response, Url};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER,
+};
+use reqwest::{Client, Method, Response, Url};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::clock::{Clock, Timestamp};
-use crate::config::graph::GraphConfig;
+use crate::config::graph::{Api, GraphConfig, TenantConfig};
 use crate::graph::error::{GraphError, LoginError, short};
-use crate::graph::token::{Token, Tokens};
+use crate::graph::token::{App, Token, Tokens};
+pub(crate) use crate::graph::transport::client_builder;
+use crate::graph::transport::{direct_client, http_client};
 use crate::id::TenantId;
 
 mod calls;
+#[cfg(test)]
+mod captures;
 pub(crate) mod error;
 mod model;
 pub(crate) mod pacing;
 #[cfg(test)]
 pub(crate) mod responder;
 mod token;
+mod transport;
 
-const PRODUCT: &str = concat!("callgate/", env!("CARGO_PKG_VERSION"));
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// No id of a call or tenant is longer.
 const LONGEST_ID: usize = 1024;
 /// Of the body of a refusal, or of the login, this much is read.
 const LONGEST_BODY: usize = 64 * 1024;
 
-/// Graph, reached with the configured app. Cheap to clone.
+/// Graph, reached with the configured apps. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct GraphClient {
     http: Client,
-    /// Without a trailing slash.
-    base_url: String,
+    tenants: Arc<[Tenant]>,
     request_timeout: Duration,
-    tokens: Arc<Tokens>,
     clock: Clock,
+}
+
+/// A tenant as it is reached.
+#[derive(Debug)]
+struct Tenant {
+    id: TenantId,
+    /// Where its calls are, without a trailing slash.
+    calls: String,
+    tokens: Tokens,
+}
+
+/// What is asked of Graph.
+#[derive(Debug)]
+struct Request {
+    method: Method,
+    /// Behind the address of all calls, with a leading slash.
+    path: String,
+    /// JSON.
+    body: Option<String>,
+    /// Of a success, so many bytes are the result.
+    longest: usize,
 }
 
 /// What came of one call, and what is kept with the attempt.
@@ -72,65 +96,83 @@ pub(crate) enum ClientError {
     LoginUrl { source: <Url as FromStr>::Err },
     #[error("graph.tenant_id is not a tenant's id or domain")]
     Tenant,
+    #[error("graph.client_id cannot stand in a path")]
+    ClientId,
     #[error("the HTTPS client could not be built; are the system's CA certificates installed?")]
     Build(#[source] reqwest::Error),
 }
 
 impl GraphClient {
-    /// Builds the client; nothing is sent. The system's CA certificates are read only if Graph or
-    /// the login is at an `https` URL, so that a simulator can be used on a machine without any.
+    /// Builds the client; nothing is sent. The system's CA certificates are read only if Graph or a
+    /// login is at an `https` URL, so that a simulator can be used on a machine without any.
     ///
     /// # Errors
     ///
     /// When a URL is not one, or there are no CA certificates and they are needed.
     pub(crate) fn new(config: &GraphConfig, clock: Clock) -> Result<Self, ClientError> {
-        let base =
-            Url::parse(&config.base_url).map_err(|source| ClientError::BaseUrl { source })?;
-        let login =
-            Url::parse(&config.login_url).map_err(|source| ClientError::LoginUrl { source })?;
-        let secure = [base, login].iter().any(|url| url.scheme() == "https");
+        let mut secure = false;
+        for tenant in config.tenants() {
+            let base =
+                Url::parse(&tenant.base_url).map_err(|source| ClientError::BaseUrl { source })?;
+            let login =
+                Url::parse(&tenant.login_url).map_err(|source| ClientError::LoginUrl { source })?;
+            secure |= [base, login].iter().any(|url| url.scheme() == "https");
+        }
         let http = http_client(config, secure).map_err(ClientError::Build)?;
         Self::with(http, config, clock)
     }
 
     fn with(http: Client, config: &GraphConfig, clock: Clock) -> Result<Self, ClientError> {
-        let tokens = Tokens::new(config, http.clone(), clock.clone())?;
-        Ok(Self {
-            http,
-            base_url: config.base_url.clone(),
-            request_timeout: config.request_timeout,
-            tokens: Arc::new(tokens),
-            clock,
-        })
+        let direct = direct_client().map_err(ClientError::Build)?;
+        let tenant = |tenant: &TenantConfig| {
+            let timeout = config.request_timeout / 2;
+            let app = App::new(tenant, http.clone(), direct.clone(), timeout, clock.clone())?;
+            let id = tenant.id.clone();
+            Ok(Tenant { id, calls: calls_of(tenant)?, tokens: Tokens::new(app, clock.clone()) })
+        };
+        let tenants = config.tenants().map(tenant).collect::<Result<_, ClientError>>()?;
+        Ok(Self { http, tenants, request_timeout: config.request_timeout, clock })
     }
 
-    /// Sends a request without a body, with the token of `tenant`; of a success, the first `longest`
-    /// bytes are the result. All of it, logins and repetition included, ends within
-    /// `graph.request_timeout`, which the lease of a step is measured by.
-    async fn send(
-        &self,
-        tenant: &TenantId,
-        method: Method,
-        path: &str,
-        longest: usize,
-    ) -> Answer<String> {
-        let Ok(url) = Url::parse(&format!("{}{path}", self.base_url)) else {
-            // The base is a URL, so the path is at fault.
-            return Answer::unsent(GraphError::UnusableId);
-        };
+    /// Sends a request with the token of `tenant`. All of it, logins and repetition included, ends
+    /// within `graph.request_timeout`, which the lease of a step is measured by.
+    async fn send(&self, tenant: &TenantId, request: &Request) -> Answer<String> {
         let deadline = Instant::now() + self.request_timeout;
-        let login = timeout_at(deadline, self.tokens.get(tenant)).await;
+        let tenant = match self.tenant(tenant) {
+            Ok(tenant) => tenant,
+            Err(error) => return Answer::unsent(error),
+        };
+        // The base is a URL, so the path is at fault.
+        let Ok(url) = tenant.url(request) else { return Answer::unsent(GraphError::UnusableId) };
+        self.send_to(tenant, &url, request, deadline).await
+    }
+
+    /// The tenant, which nobody else's token or address stands in for.
+    fn tenant(&self, id: &TenantId) -> Result<&Tenant, GraphError> {
+        let found = self.tenants.iter().find(|tenant| tenant.id == *id);
+        found.ok_or(GraphError::Login(LoginError::NotConfigured))
+    }
+
+    /// The same to `url`, which is of this tenant, until `deadline`; and once more after a 401.
+    async fn send_to(
+        &self,
+        tenant: &Tenant,
+        url: &Url,
+        request: &Request,
+        deadline: Instant,
+    ) -> Answer<String> {
+        let login = timeout_at(deadline, tenant.tokens.get()).await;
         let token = match login.unwrap_or(Err(LoginError::TimedOut)) {
             Ok(token) => token,
             Err(error) => return Answer::unsent(error.into()),
         };
-        let (answer, challenge) = self.send_once(&method, &url, &token, deadline, longest).await;
+        let (answer, challenge) = self.send_once(request, url, &token, deadline).await;
         if !matches!(answer.result, Err(GraphError::Unauthorized)) {
             return answer;
         }
-        let login = timeout_at(deadline, self.tokens.replace(tenant, &token, challenge)).await;
+        let login = timeout_at(deadline, tenant.tokens.replace(&token, challenge)).await;
         match login.unwrap_or(Err(LoginError::TimedOut)) {
-            Ok(token) => self.send_once(&method, &url, &token, deadline, longest).await.0,
+            Ok(token) => self.send_once(request, url, &token, deadline).await.0,
             Err(error) => Answer { result: Err(error.into()), ..answer },
         }
     }
@@ -138,22 +180,23 @@ impl GraphClient {
     /// Sends it once. Beside the answer, the claims that Graph wants in the next token.
     async fn send_once(
         &self,
-        method: &Method,
+        request: &Request,
         url: &Url,
         token: &Token,
         deadline: Instant,
-        longest: usize,
     ) -> (Answer<String>, Option<String>) {
         let client_request_id = Uuid::new_v4().hyphenated().to_string();
-        let sent = self
+        let mut sending = self
             .http
-            .request(method.clone(), url.clone())
+            .request(request.method.clone(), url.clone())
             .timeout(deadline.saturating_duration_since(Instant::now()))
             .header(ACCEPT, "application/json")
             .header(AUTHORIZATION, token.bearer.expose().clone())
-            .header("client-request-id", &client_request_id)
-            .send()
-            .await;
+            .header("client-request-id", &client_request_id);
+        if let Some(json) = &request.body {
+            sending = sending.header(CONTENT_TYPE, "application/json").body(json.clone());
+        }
+        let sent = sending.send().await;
         let mut answer = Answer::unsent(GraphError::Unauthorized);
         answer.client_request_id = Some(client_request_id);
         let mut response = match sent {
@@ -174,7 +217,7 @@ impl GraphClient {
         answer.diagnostic = kept("x-ms-ags-diagnostic");
         let challenge = model::challenge(response.headers());
         answer.result = if response.status().is_success() {
-            body(&mut response, longest).await.map_err(GraphError::from_transport)
+            body(&mut response, request.longest).await.map_err(GraphError::from_transport)
         } else {
             Err(self.refusal(&mut response, hidden).await)
         };
@@ -194,6 +237,12 @@ impl GraphClient {
             }
             Err(_) => GraphError::from_answer(status, patience, ""),
         }
+    }
+}
+
+impl Tenant {
+    fn url(&self, request: &Request) -> Result<Url, <Url as FromStr>::Err> {
+        Url::parse(&format!("{}{}", self.calls, request.path))
     }
 }
 
@@ -233,31 +282,17 @@ fn path_segment(text: &str) -> Option<String> {
     Some(utf8_percent_encode(text, ENCODED).to_string())
 }
 
-/// What every client of ours has, but for time limits. `secure` says that there are `https` URLs to
-/// be reached. Without, nothing vouches for one.
-pub(crate) fn client_builder(secure: bool) -> ClientBuilder {
-    let client = Client::builder()
-        .user_agent(PRODUCT)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false);
-    if secure { client } else { client.tls_certs_only([]) }
-}
-
-fn http_client(config: &GraphConfig, secure: bool) -> reqwest::Result<Client> {
-    client_builder(secure)
-        .timeout(config.request_timeout)
-        // Shorter than what the login leaves of the time, so that a connection that does not come
-        // about is never taken for a lost answer.
-        .connect_timeout(CONNECT_TIMEOUT.min(config.request_timeout / 3))
-        .tcp_nodelay(true)
-        .pool_max_idle_per_host(config.concurrency)
-        // Under the idle limits of the load balancers on the way.
-        .pool_idle_timeout(Duration::from_mins(1))
-        // A connection that died without a word is given up before its requests time out.
-        .http2_keep_alive_interval(Duration::from_secs(15))
-        .http2_keep_alive_timeout(Duration::from_secs(10))
-        .build()
+/// Where a tenant's calls are.
+fn calls_of(tenant: &TenantConfig) -> Result<String, ClientError> {
+    let base = &tenant.base_url;
+    Ok(match tenant.api {
+        Api::V1 => format!("{base}/v1.0/communications/calls"),
+        Api::BetaApp => format!("{base}/beta/app/calls"),
+        Api::BetaApplications => {
+            let app = path_segment(&tenant.client_id).ok_or(ClientError::ClientId)?;
+            format!("{base}/beta/applications/{app}/calls")
+        }
+    })
 }
 
 /// The longest of the waits that the headers ask for. A date is seen from the sender's own clock.

@@ -52,8 +52,8 @@ pub(crate) struct Journal {
 /// How deletions are decided and sent.
 #[derive(Clone, Debug)]
 pub(crate) struct JournalRules {
-    /// The tenant that we can log in to.
-    pub(crate) tenant: Option<TenantId>,
+    /// The tenants that we can log in to.
+    pub(crate) tenants: Vec<TenantId>,
     pub(crate) selection: SelectionRules,
     pub(crate) on_ended: OnEnded,
     /// How long a deletion is tried.
@@ -126,7 +126,7 @@ impl Journal {
 
     /// Whether calls of this tenant can be sent at all.
     pub(crate) fn serves(&self, tenant: &TenantId) -> bool {
-        self.rules.tenant.as_ref() == Some(tenant)
+        self.rules.tenants.contains(tenant)
     }
 
     /// Finds the one call, checks the holds and records the deletion, or says why not; what was

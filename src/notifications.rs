@@ -54,8 +54,8 @@ pub(crate) struct Notifications {
 /// Tenants whose calls are announced and that we cannot log in to: each is told of once.
 #[derive(Clone, Debug)]
 pub(crate) struct Strangers {
-    /// The tenant that we can log in to.
-    served: Option<TenantId>,
+    /// The tenants that we can log in to.
+    served: Arc<[TenantId]>,
     told: Arc<Mutex<HashSet<TenantId>>>,
 }
 
@@ -63,20 +63,20 @@ impl Strangers {
     /// Of so many is told; more of them are a multi-tenant app's, whose operator knows by then.
     const MOST: usize = 100;
 
-    /// Every tenant but `served` is one.
-    pub(crate) fn new(served: Option<TenantId>) -> Self {
-        Self { served, told: Arc::default() }
+    /// Every tenant but those `served` is one.
+    pub(crate) fn new(served: impl IntoIterator<Item = TenantId>) -> Self {
+        Self { served: served.into_iter().collect(), told: Arc::default() }
     }
 
     fn notice(&self, tenant: &TenantId) {
-        if self.served.as_ref() == Some(tenant) {
+        if self.served.contains(tenant) {
             return;
         }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() < Self::MOST && told.insert(tenant.clone()) {
             tracing::warn!(
                 tenant.id = %tenant.as_str(),
-                "calls of a tenant are announced that is not graph.tenant_id: no key sees them"
+                "calls of a tenant are announced that is not configured: nothing can be sent for them"
             );
         }
     }

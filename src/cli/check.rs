@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::error::CliError;
 use super::lock;
 use super::output::{Terminal, printable, say};
+use crate::clock::Clock;
 use crate::config::{Config, Options};
 use crate::store::sqlite::inspect::{Inspection, inspect};
 
@@ -76,6 +77,10 @@ fn check_config(config: &Config, findings: &mut Vec<Finding>) {
     findings.push(Finding { level: Level::Info, text });
     let warnings = config.warnings().iter().cloned();
     findings.extend(warnings.map(|text| Finding { level: Level::Warning, text }));
+    for (is_soon, text) in config.graph.certificates(Clock::System.now()) {
+        let level = if is_soon { Level::Warning } else { Level::Info };
+        findings.push(Finding { level, text });
+    }
     let missing = config.missing_for_real_use();
     findings.extend(missing.into_iter().map(|text| Finding { level: Level::Missing, text }));
 }

@@ -123,18 +123,14 @@ fn configuration(simulator: &Simulator, folder: &Path) -> anyhow::Result<Config>
     let mut config = Config::defaults();
     config.store.path = folder.join("callgate.db");
     config.store.pepper_file = folder.join("callgate.db.pepper");
-    config.graph.base_url = simulator.url();
-    config.graph.login_url = simulator.url();
     config.graph.other_host = true;
     let keys = format!("{}/v1/.well-known/OpenIdConfiguration", simulator.url());
     config.notifications.openid_urls = vec![Url::parse(&keys).context("no URL")?];
     config.notifications.allow_other_host = true;
     config.notifications.audiences = vec![CLIENT.to_owned()];
-    config.graph.tenant = Some(TenantConfig {
-        id: TenantId::new(TENANT),
-        client_id: CLIENT.to_owned(),
-        client_secret: Secret::new("any secret will do for the simulator".to_owned()),
-    });
+    let secret = "any secret will do for the simulator";
+    let tenant = TenantConfig::at(&simulator.url(), TenantId::new(TENANT), CLIENT, secret);
+    config.graph.tenant = Some(tenant);
     Ok(config)
 }
 

@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::config::graph::TenantConfig;
 use crate::config::notifications::is_key_host;
 use crate::graph::{ClientError, GraphClient};
 use crate::health::Health;
@@ -130,6 +131,10 @@ async fn gateway(
     stop: impl Future<Output = ()> + Send,
     ready: impl FnOnce(&Listeners) -> io::Result<()>,
 ) -> Result<(), ServeError> {
+    let certificates = config.graph.certificates(Clock::System.now());
+    for (_, warning) in certificates.iter().filter(|(is_soon, _)| *is_soon) {
+        tracing::warn!("{warning}");
+    }
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -206,7 +211,7 @@ async fn build(
         let reason = "whose signatures are believed is said by a host that is not Microsoft's";
         health.degraded("notifications.host", reason);
     }
-    if config.graph.tenant.is_none() {
+    if config.graph.tenants().next().is_none() {
         health.degraded("graph.tenant", "no tenant is configured: nothing can be sent or proven");
     }
     let registry = Registry::new(store.clone(), clock.clone());
@@ -214,10 +219,7 @@ async fn build(
         registry.clone(),
         graph.clone(),
         clock.clone(),
-        ReconcileRules::new(config.graph.tenant.as_ref().map(|tenant| Asking {
-            tenant: tenant.id.clone(),
-            client_id: tenant.client_id.clone(),
-        })),
+        ReconcileRules::new(apps(config)),
         health.clone(),
     );
     let (journal, dispatch) =
@@ -287,13 +289,21 @@ fn notifications(
         verifier,
         forward,
         clock: clock.clone(),
-        strangers: Strangers::new(config.graph.tenant.as_ref().map(|tenant| tenant.id.clone())),
+        strangers: Strangers::new(config.graph.tenants().map(|tenant| tenant.id.clone())),
     })
+}
+
+fn apps(config: &Config) -> Vec<Asking> {
+    let app = |tenant: &TenantConfig| Asking {
+        tenant: tenant.id.clone(),
+        client_id: tenant.client_id.clone(),
+    };
+    config.graph.tenants().map(app).collect()
 }
 
 fn rules(config: &Config) -> JournalRules {
     JournalRules {
-        tenant: config.graph.tenant.as_ref().map(|tenant| tenant.id.clone()),
+        tenants: config.graph.tenants().map(|tenant| tenant.id.clone()).collect(),
         selection: selection_rules(config),
         on_ended: config.legacy.on_ended,
         deadline: config.graph.deadline,

@@ -40,15 +40,16 @@ pub(super) struct Endpoint {
 /// `microsoft` nor allowed.
 pub(super) fn read(
     from: &mut Source,
-    key: &'static str,
+    key: &str,
     microsoft: &[&str],
     allow_other_host: bool,
 ) -> Option<Endpoint> {
-    let endpoint = from.optional(key, parse)?;
+    let endpoint = from.optional(key.to_owned(), parse)?;
     let host = endpoint.host.clone();
     if !microsoft.contains(&host.as_str()) && !allow_other_host {
         let origin = from.origin(key);
-        from.refuse(key, ConfigError::OtherHost { key, host, origin });
+        let error = ConfigError::OtherHost { key: key.to_owned().into(), host, origin };
+        from.refuse(key.to_owned(), error);
     }
     Some(endpoint)
 }
@@ -118,7 +119,8 @@ fn parse(text: &str) -> Result<Endpoint, Expected> {
     Ok(Endpoint { url: url.as_str().trim_end_matches('/').to_owned(), host })
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether `host`, a name or an address, is this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }

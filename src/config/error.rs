@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::config::keys;
+use crate::config::keys::{self, Key};
 
 /// Everything that is wrong with one configuration; at least one error.
 #[derive(Debug)]
@@ -38,10 +38,10 @@ impl Error for ConfigErrors {}
 pub(crate) enum ConfigError {
     /// A value of a known key cannot be used.
     #[error("`{key}`: expected {expected}, found {found} ({origin})")]
-    Value { key: &'static str, expected: String, found: String, origin: Origin },
+    Value { key: Key, expected: String, found: String, origin: Origin },
     /// No key has this name.
-    #[error("`{}`: unknown key; {} ({origin})", printable(name), advice(*suggestion))]
-    UnknownKey { name: String, suggestion: Option<&'static str>, origin: Origin },
+    #[error("`{}`: unknown key; {} ({origin})", printable(name), advice(suggestion.as_deref()))]
+    UnknownKey { name: String, suggestion: Option<Key>, origin: Origin },
     /// No key has this variable.
     #[error("{}: unknown variable; {}", printable(name), advice(suggestion.as_deref()))]
     UnknownVariable { name: String, suggestion: Option<String> },
@@ -51,6 +51,13 @@ pub(crate) enum ConfigError {
     /// The key belongs to something that is not built yet.
     #[error("`{key}`: not available in this version; remove it ({origin})")]
     NotAvailable { key: &'static str, origin: Origin },
+    /// A further tenant has a name, where its id must stand.
+    #[error(
+        "`{}`: a further tenant's section is named by its GUID, such as \
+         [graph.tenants.72f988bf-86f1-41af-91ab-2d7cd011db47] ({origin})",
+        printable(name)
+    )]
+    NoTenant { name: String, origin: Origin },
     /// A section was used as a key.
     #[error("`{name}`: is a section and has no value; set a key in it ({origin})")]
     IsSection { name: String, origin: Origin },
@@ -60,7 +67,7 @@ pub(crate) enum ConfigError {
          use `{key}_file` or the variable {}",
         keys::variable_of(key)
     )]
-    SecretInSet { key: &'static str },
+    SecretInSet { key: Key },
     /// The text after `--set` is no assignment. It is not repeated: it might be a secret.
     #[error("--set number {position}: expected key=value, such as --set log.level=debug")]
     NoAssignment { position: usize },
@@ -72,16 +79,19 @@ pub(crate) enum ConfigError {
     FileSyntax { path: PathBuf, line: usize, message: String },
     /// The file that a key names holds no usable secret.
     #[error("`{key}`: the file {fault} ({origin})")]
-    SecretFile { key: &'static str, fault: SecretFileFault, origin: Origin },
+    SecretFile { key: Key, fault: SecretFileFault, origin: Origin },
+    /// The file that a key names holds no usable certificate, or no usable key of one.
+    #[error("`{key}`: the file {fault} ({origin})")]
+    CertificateFile { key: Key, fault: CertificateFault, origin: Origin },
     /// A host that is not Microsoft's, without the consent that needs.
     #[error(
         "`{key}`: the host {host} is not Microsoft's; \
          set graph.allow_other_host = true if that is meant ({origin})"
     )]
-    OtherHost { key: &'static str, host: String, origin: Origin },
+    OtherHost { key: Key, host: String, origin: Origin },
     /// Values that do not fit together.
     #[error("{}: {problem}", shown_keys(keys))]
-    Contradiction { keys: Vec<(&'static str, Origin)>, problem: String },
+    Contradiction { keys: Vec<(Key, Origin)>, problem: String },
 }
 
 impl ConfigError {
@@ -107,11 +117,37 @@ pub(crate) enum SecretFileFault {
     #[error("is empty; put the secret into it")]
     Empty,
     /// It holds something else.
-    #[error("holds more than one line; put nothing but the secret into it")]
+    #[error("holds more lines than it may; put nothing but the secret into it")]
     ManyLines,
     /// It holds something else.
     #[error("is not text in UTF-8; put nothing but the secret into it")]
     NotText,
+}
+
+/// Why a file in PEM is not usable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CertificateFault {
+    /// Missing, a directory, or not permitted.
+    #[error("cannot be read: {0}")]
+    Unreadable(io::ErrorKind),
+    /// No `BEGIN CERTIFICATE` with what belongs to it.
+    #[error("holds no certificate in PEM")]
+    NoCertificate,
+    /// It is in PEM, and not X.509.
+    #[error("holds a certificate that cannot be read")]
+    NotX509,
+    /// No `BEGIN PRIVATE KEY` with what belongs to it.
+    #[error("holds no private key in PEM; key_file can name another file")]
+    NoKey,
+    /// Nobody is there to ask for its password.
+    #[error("holds a private key with a password; remove it with `openssl pkey`")]
+    EncryptedKey,
+    /// The login takes no other.
+    #[error("holds a private key that is not RSA of 2048 to 8192 bits")]
+    KeyKind,
+    /// What it signs would be refused.
+    #[error("holds a private key that is not the certificate's")]
+    OtherKey,
 }
 
 /// The layer that a value came from.
@@ -154,7 +190,7 @@ fn shown_path(path: &std::path::Path) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-fn shown_keys(keys: &[(&'static str, Origin)]) -> String {
+fn shown_keys(keys: &[(Key, Origin)]) -> String {
     let named: Vec<_> = keys.iter().map(|(key, origin)| format!("`{key}` ({origin})")).collect();
     named.join(", ")
 }

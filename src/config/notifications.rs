@@ -1,6 +1,7 @@
 //! `notifications.…`: where Graph's notifications arrive, whose signature proves them, and the bot
 //! that they are passed on to.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -8,11 +9,12 @@ use reqwest::Url;
 
 use crate::config::endpoint::{self, UrlFault};
 use crate::config::error::ConfigError;
-use crate::config::graph::GraphConfig;
+use crate::config::graph::{GraphConfig, Outbound};
 use crate::config::legacy::is_path;
 use crate::config::listen;
 use crate::config::source::Source;
 use crate::config::value::Expected;
+use crate::id::TenantId;
 use crate::secret::Secret;
 
 const ADDRESS: &str = "notifications.address";
@@ -40,9 +42,13 @@ pub(crate) struct NotificationsConfig {
     pub(crate) openid_urls: Vec<Url>,
     /// At least one.
     pub(crate) issuers: Vec<String>,
-    /// As configured, else the client id; none when there is no client id either, and then no
+    /// As configured, else the client ids; none when there is no client id either, and then no
     /// notification can be proven.
     pub(crate) audiences: Vec<String>,
+    /// Unless audiences are configured, whom the notifications of each tenant are for.
+    pub(crate) apps: Vec<(TenantId, String)>,
+    /// The way to the keys.
+    pub(crate) outbound: Outbound,
     /// Keys may come from hosts that are not Microsoft's.
     pub(crate) allow_other_host: bool,
 }
@@ -60,7 +66,9 @@ impl NotificationsConfig {
             from.contradiction(&[ADDRESS, FORWARD_URL], problem);
         }
         let audiences = from.list("notifications.audiences", AUDIENCES, 0, name);
-        let client_id = graph.tenant.as_ref().map(|tenant| tenant.client_id.clone());
+        let apps = graph.tenants().map(|tenant| (tenant.id.clone(), tenant.client_id.clone()));
+        let apps: Vec<_> = if audiences.is_empty() { apps.collect() } else { Vec::new() };
+        let client_ids: BTreeSet<_> = apps.iter().map(|(_, client_id)| client_id.clone()).collect();
         Self {
             address,
             max_connections: from.whole("notifications.max_connections", listen::CONNECTIONS),
@@ -75,7 +83,9 @@ impl NotificationsConfig {
             ),
             openid_urls: openid_urls(from, allow_other_host),
             issuers: from.list("notifications.issuers", ISSUERS, 1, name),
-            audiences: if audiences.is_empty() { Vec::from_iter(client_id) } else { audiences },
+            audiences: audiences.into_iter().chain(client_ids).collect(),
+            apps,
+            outbound: graph.outbound.clone(),
             allow_other_host,
         }
     }
@@ -118,7 +128,10 @@ fn openid_urls(from: &mut Source, allow_other_host: bool) -> Vec<Url> {
             ));
         } else {
             let origin = from.origin(OPENID_URLS);
-            from.refuse(OPENID_URLS, ConfigError::OtherHost { key: OPENID_URLS, host, origin });
+            from.refuse(
+                OPENID_URLS,
+                ConfigError::OtherHost { key: OPENID_URLS.into(), host, origin },
+            );
         }
     }
     urls

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::config::Options;
 use crate::config::error::{ConfigError, ConfigErrors, Origin};
 use crate::config::file;
-use crate::config::keys::{self, Meaning};
+use crate::config::keys::{self, Key, Meaning};
 use crate::config::value::{Expected, Value, expected_word};
 use crate::secret::Secret;
 
@@ -24,12 +24,19 @@ pub(super) const DEFAULTS: &str = include_str!("defaults.toml");
 /// The variable that names the file; it is no key.
 const FILE_VARIABLE: &str = "CALLGATE_CONFIG";
 
+/// The two variables that are another's, and are read all the same.
+const IDENTITY_ENDPOINT: &str = "IDENTITY_ENDPOINT";
+const IDENTITY_HEADER: &str = "IDENTITY_HEADER";
+
 /// What the process was started with, as far as the configuration asks for it.
 #[derive(Default)]
 pub(super) struct Environment {
     /// Those of ours only; `None` where the value is no UTF-8.
     variables: Vec<(String, Option<String>)>,
     pub(super) stderr_is_terminal: bool,
+    /// What Azure's App Service tells its programs of their managed identity: `IDENTITY_ENDPOINT`
+    /// and `IDENTITY_HEADER`.
+    identity: Option<(String, Secret<String>)>,
 }
 
 impl Environment {
@@ -42,14 +49,24 @@ impl Environment {
 
     /// One with these variables, without a terminal.
     pub(super) fn of(all: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let (mut endpoint, mut header) = (None, None);
         let ours = |(name, value): (OsString, OsString)| {
+            if name == IDENTITY_ENDPOINT {
+                endpoint = value.into_string().ok();
+                return None;
+            }
+            if name == IDENTITY_HEADER {
+                header = value.into_string().ok().map(Secret::new);
+                return None;
+            }
             let name = name.into_string().ok()?;
             let value = value.into_string().ok();
             let is_ours = name.starts_with(keys::VARIABLE_PREFIX)
                 && !is_kubernetes_link(&name, value.as_deref().unwrap_or_default());
             is_ours.then_some((name, value))
         };
-        Self { variables: all.into_iter().filter_map(ours).collect(), stderr_is_terminal: false }
+        let variables = all.into_iter().filter_map(ours).collect();
+        Self { variables, stderr_is_terminal: false, identity: endpoint.zip(header) }
     }
 }
 
@@ -67,13 +84,15 @@ fn is_kubernetes_link(name: &str, value: &str) -> bool {
 /// Every value that was given, with its origin, and what was found wrong so far.
 pub(super) struct Source {
     defaults: BTreeMap<String, Value>,
-    given: BTreeMap<&'static str, (Value, Origin)>,
+    given: BTreeMap<Key, (Value, Origin)>,
     /// Keys with an error, which are in no second one.
-    refused: BTreeSet<&'static str>,
+    refused: BTreeSet<Key>,
     errors: Vec<ConfigError>,
     warnings: Vec<String>,
     /// The file that was read.
     pub(super) file: Option<PathBuf>,
+    /// The address and the secret of the platform's managed identity.
+    pub(super) identity: Option<(String, Secret<String>)>,
 }
 
 impl Source {
@@ -88,6 +107,7 @@ impl Source {
             errors: Vec::new(),
             warnings: Vec::new(),
             file: None,
+            identity: environment.identity.clone(),
         };
         let variable = environment.variables.iter().find(|(name, _)| name == FILE_VARIABLE);
         let named = variable.and_then(|(_, value)| value.as_ref()).filter(|name| !name.is_empty());
@@ -132,7 +152,7 @@ impl Source {
         match keys::meaning_of_variable(name) {
             Meaning::Unknown { suggestion } => self.errors.push(ConfigError::UnknownVariable {
                 name: name.to_owned(),
-                suggestion: suggestion.map(keys::variable_of),
+                suggestion: suggestion.as_deref().map(keys::variable_of),
             }),
             meaning => {
                 let origin = Origin::Variable(name.to_owned());
@@ -146,8 +166,8 @@ impl Source {
             return self.errors.push(ConfigError::NoAssignment { position });
         };
         match keys::meaning(name.trim()) {
-            Meaning::Available(key) if keys::is_secret(key) => {
-                self.refused.insert(key);
+            Meaning::Available(key) if keys::is_secret(&key) => {
+                self.refused.insert(key.clone());
                 self.errors.push(ConfigError::SecretInSet { key });
             }
             meaning => self.add(name.trim(), meaning, Value::Text(value.to_owned()), Origin::Set),
@@ -157,38 +177,63 @@ impl Source {
     fn add(&mut self, name: &str, meaning: Meaning, value: Value, origin: Origin) {
         let name = name.to_owned();
         let error = match meaning {
-            Meaning::Available(key) => {
-                self.given.insert(key, (value, origin));
-                return;
-            }
-            // A further tenant has many keys, and one error is enough for all of them.
-            Meaning::NotBuilt(key) if !self.refused.insert(key) => return,
+            Meaning::Available(key) => return self.set(key, value, origin),
+            // One error is enough for all keys in it.
+            Meaning::NotBuilt(key) if !self.refused.insert(key.into()) => return,
             Meaning::NotBuilt(key) => ConfigError::NotAvailable { key, origin },
             Meaning::Section => ConfigError::IsSection { name, origin },
+            Meaning::NoTenant => ConfigError::NoTenant { name, origin },
             Meaning::Unknown { suggestion } => ConfigError::UnknownKey { name, suggestion, origin },
         };
         self.errors.push(error);
+    }
+
+    fn set(&mut self, key: Key, value: Value, origin: Origin) {
+        let before = self.given.insert(key.clone(), (value, origin.clone()));
+        // One tenant in two spellings: neither is later than the other.
+        if let Some((_, before)) = before
+            && matches!(
+                (&before, &origin),
+                (Origin::File { .. }, Origin::File { .. })
+                    | (Origin::Variable(_), Origin::Variable(_))
+            )
+        {
+            let keys = vec![(key.clone(), before), (key, origin)];
+            let problem = "is set twice, for two spellings of one tenant; keep one".to_owned();
+            self.errors.push(ConfigError::Contradiction { keys, problem });
+        }
+    }
+
+    /// The GUIDs of the further tenants that have a key of theirs set.
+    pub(super) fn tenants(&self) -> BTreeSet<String> {
+        let keys = self.given.keys().chain(&self.refused);
+        keys.filter_map(|key| keys::tenant_of(key)).map(str::to_owned).collect()
     }
 
     /// What `parse` makes of `key`'s value; its default, and an error on record, where it can make
     /// nothing of it.
     pub(super) fn read<T>(
         &mut self,
-        key: &'static str,
+        key: impl Into<Key>,
         parse: impl Fn(&Value) -> Result<T, Expected>,
     ) -> T {
-        if let Some((value, origin)) = self.given.get(key) {
+        let key = key.into();
+        if let Some((value, origin)) = self.given.get(&key) {
             match parse(value) {
                 Ok(read) => return read,
                 Err(Expected(expected)) => {
-                    let shown = keys::may_be_shown(key).then(|| value.shown());
+                    let shown = keys::may_be_shown(&key).then(|| value.shown());
                     let found = shown.unwrap_or_else(|| "a value that is not shown".to_owned());
                     let origin = origin.clone();
-                    self.refuse(key, ConfigError::Value { key, expected, found, origin });
+                    let key = key.clone();
+                    let error = ConfigError::Value { key: key.clone(), expected, found, origin };
+                    self.refuse(key, error);
                 }
             }
         }
-        let default = self.defaults.get(key).expect("each key has a default: a test compares them");
+        let listed = keys::listed(&key);
+        let default =
+            self.defaults.get(&*listed).expect("each key has a default: a test compares them");
         parse(default).expect("the defaults can be read: a test reads them")
     }
 
@@ -200,7 +245,7 @@ impl Source {
     /// A duration within `range`.
     pub(super) fn duration(
         &mut self,
-        key: &'static str,
+        key: impl Into<Key>,
         range: RangeInclusive<Duration>,
     ) -> Duration {
         self.read(key, |value| value.duration(&range))
@@ -212,19 +257,19 @@ impl Source {
     }
 
     /// `true` or `false`.
-    pub(super) fn switch(&mut self, key: &'static str) -> bool {
+    pub(super) fn switch(&mut self, key: impl Into<Key>) -> bool {
         self.read(key, Value::switch)
     }
 
     /// What the word means, of a closed list of them.
-    pub(super) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> T {
+    pub(super) fn word<T: Copy>(&mut self, key: impl Into<Key>, words: &[(&str, T)]) -> T {
         self.read(key, |value| value.word(words))
     }
 
     /// What `parse` makes of a text that may be missing.
     pub(super) fn optional<T>(
         &mut self,
-        key: &'static str,
+        key: impl Into<Key>,
         parse: impl Fn(&str) -> Result<T, Expected>,
     ) -> Option<T> {
         self.read(key, |value| match value.text() {
@@ -238,7 +283,7 @@ impl Source {
     /// equal, and `least` of them must be there.
     pub(super) fn list<T: PartialEq>(
         &mut self,
-        key: &'static str,
+        key: impl Into<Key>,
         what: &str,
         least: usize,
         parse: impl Fn(&str) -> Option<T>,
@@ -257,7 +302,7 @@ impl Source {
     /// What each word of a list means; at least one.
     pub(super) fn words<T: Copy + PartialEq>(
         &mut self,
-        key: &'static str,
+        key: impl Into<Key>,
         words: &[(&str, T)],
     ) -> Vec<T> {
         let what = format!("one or several of {}", expected_word(words).0);
@@ -266,7 +311,7 @@ impl Source {
     }
 
     /// A file name that may be missing.
-    pub(super) fn path(&mut self, key: &'static str) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, key: impl Into<Key>) -> Option<PathBuf> {
         self.optional(key, |text| {
             let is_name = !text.contains('\0');
             is_name.then(|| PathBuf::from(text)).ok_or_else(|| Expected::new("the name of a file"))
@@ -274,7 +319,7 @@ impl Source {
     }
 
     /// A credential that may be missing; line ends after it are none of it.
-    pub(super) fn secret(&mut self, key: &'static str) -> Option<Secret<String>> {
+    pub(super) fn secret(&mut self, key: impl Into<Key>) -> Option<Secret<String>> {
         self.read(key, |value| match value {
             Value::Text(text) => match text.trim_end_matches(['\r', '\n']) {
                 "" => Ok(None),
@@ -291,20 +336,21 @@ impl Source {
     }
 
     /// Whether one of `keys` has an error, so that what stands in for it proves nothing.
-    pub(super) fn has_refused(&self, keys: &[&'static str]) -> bool {
-        keys.iter().any(|key| self.refused.contains(key))
+    pub(super) fn has_refused(&self, keys: &[&str]) -> bool {
+        keys.iter().any(|key| self.refused.contains(*key))
     }
 
     /// Records an error of `key`.
-    pub(super) fn refuse(&mut self, key: &'static str, error: ConfigError) {
-        self.refused.insert(key);
+    pub(super) fn refuse(&mut self, key: impl Into<Key>, error: ConfigError) {
+        self.refused.insert(key.into());
         self.errors.push(error);
     }
 
     /// Records that `keys` do not fit together, unless one of them is wrong by itself.
-    pub(super) fn contradiction(&mut self, keys: &[&'static str], problem: impl Into<String>) {
+    pub(super) fn contradiction(&mut self, keys: &[&str], problem: impl Into<String>) {
         if !self.has_refused(keys) {
-            let keys = keys.iter().map(|key| (*key, self.origin(key))).collect();
+            let keys =
+                keys.iter().map(|key| (Key::Owned((*key).to_owned()), self.origin(key))).collect();
             self.errors.push(ConfigError::Contradiction { keys, problem: problem.into() });
         }
     }

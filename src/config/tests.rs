@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use tempfile::NamedTempFile;
 
 use super::*;
+use crate::config::graph::Credential;
 use crate::config::log::LogFormat;
 
 fn file(text: &str) -> NamedTempFile {
@@ -113,13 +114,13 @@ fn every_error_says_where_it_is_and_what_to_do() {
             "`listen`: is a section and has no value; set a key in it (callgate.toml, line 1)",
         ),
         (
-            "graph.certificate_file = 'a'",
-            "`graph.certificate_file`: not available in this version; remove it \
-             (callgate.toml, line 1)",
+            "graph.rate = 'a'",
+            "`graph.rate`: not available in this version; remove it (callgate.toml, line 1)",
         ),
         (
-            "[graph.tenants.one]\nclient_id = 'a'\nclient_secret = 'b'",
-            "`graph.tenants`: not available in this version; remove it (callgate.toml, line 2)",
+            "[graph.tenants.one]\nclient_id = 'a'",
+            "`graph.tenants.one.client_id`: a further tenant's section is named by its GUID, such \
+             as [graph.tenants.72f988bf-86f1-41af-91ab-2d7cd011db47] (callgate.toml, line 2)",
         ),
         (
             "legacy.match_roster = 1",
@@ -163,9 +164,9 @@ fn a_variable_of_ours_that_sets_nothing_is_an_error() {
         ),
         ("CALLGATE_COLOUR", "CALLGATE_COLOUR: unknown variable; remove it or correct its name"),
         (
-            "CALLGATE_GRAPH__PROXY",
-            "`graph.proxy`: not available in this version; remove it \
-             (variable CALLGATE_GRAPH__PROXY)",
+            "CALLGATE_GRAPH__RATE",
+            "`graph.rate`: not available in this version; remove it \
+             (variable CALLGATE_GRAPH__RATE)",
         ),
     ] {
         check_error("", &[(name, "hunter2")], &[], expected);
@@ -235,7 +236,8 @@ fn a_secret_is_in_no_text_that_can_be_printed() {
     let text =
         "[graph]\ntenant_id = 'contoso.example'\nclient_id = 'app'\nclient_secret = 'hunter2'";
     let config = read(text, &[], &[]).unwrap();
-    assert_eq!(config.graph.tenant.as_ref().unwrap().client_secret.expose(), "hunter2");
+    let credential = &config.graph.tenant.as_ref().unwrap().credential;
+    assert!(matches!(credential, Credential::Secrets(all) if all[0].expose() == "hunter2"));
     // Notifications name the tenant by its GUID.
     assert_eq!(config.missing_for_real_use().len(), 1);
     let guid = text.replace("contoso.example", "72f988bf-86f1-41af-91ab-2d7cd011db47");

@@ -5,9 +5,13 @@
 use reqwest::Method;
 
 use super::error::GraphError;
-use super::{Answer, GraphClient, model, path_segment};
+use super::{Answer, GraphClient, Request, model, path_segment};
 use crate::id::{GraphCallId, TenantId};
 use crate::model::change::CallChange;
+
+mod actions;
+#[cfg(test)]
+pub(super) use self::actions::{ClientContext, Invitation, RejectReason};
 
 /// No call is longer than this.
 const LONGEST_CALL: usize = 1024 * 1024;
@@ -20,12 +24,9 @@ impl GraphClient {
     ///
     /// A success says that Graph took it, not that the call has ended. Doing it twice does no harm.
     pub(crate) async fn hang_up(&self, tenant: &TenantId, call: &GraphCallId) -> Answer {
-        let Some(id) = path_segment(&call.0) else {
-            return Answer::unsent(GraphError::UnusableId);
-        };
         // The body of a success may be anything and says nothing.
-        let answer = self.send(tenant, Method::DELETE, &path_of(&id), 0).await;
-        answer.and_then(|_body| Ok(()))
+        let request = Request::new(Method::DELETE, &[&call.0], 0);
+        self.ask(tenant, request).await.and_then(|_body| Ok(()))
     }
 
     /// Reads the call: what it tells is what a notification could have told. It never keeps the call
@@ -35,11 +36,9 @@ impl GraphClient {
         tenant: &TenantId,
         call: &GraphCallId,
     ) -> Answer<CallChange> {
-        let Some(id) = path_segment(&call.0) else {
-            return Answer::unsent(GraphError::UnusableId);
-        };
         // One byte more than is taken, so that what is cut is not taken for the whole.
-        let answer = self.send(tenant, Method::GET, &path_of(&id), LONGEST_CALL + 1).await;
+        let request = Request::new(Method::GET, &[&call.0], LONGEST_CALL + 1);
+        let answer = self.ask(tenant, request).await;
         let status = answer.status.unwrap_or_default();
         answer.and_then(|body| {
             let whole = Some(body).filter(|body| body.len() <= LONGEST_CALL);
@@ -47,9 +46,24 @@ impl GraphClient {
             change.ok_or(GraphError::Unreadable { status })
         })
     }
+
+    /// The answer to a request, which there is none for when an id cannot stand in its path.
+    async fn ask(&self, tenant: &TenantId, request: Option<Request>) -> Answer<String> {
+        match request {
+            Some(request) => self.send(tenant, &request).await,
+            None => Answer::unsent(GraphError::UnusableId),
+        }
+    }
 }
 
-/// Where Graph has a call; `id` is one segment of the path.
-fn path_of(id: &str) -> String {
-    format!("/v1.0/communications/calls/{id}")
+impl Request {
+    /// A request without a body to a part of a call; none when an id cannot stand in its path.
+    fn new(method: Method, path: &[&str], longest: usize) -> Option<Self> {
+        let mut encoded = String::new();
+        for id in path {
+            encoded.push('/');
+            encoded.push_str(&path_segment(id)?);
+        }
+        Some(Self { method, path: encoded, body: None, longest })
+    }
 }

@@ -45,8 +45,8 @@ pub(crate) enum GraphError {
     /// 408, a 5xx but 503, or a status that HTTP does not have.
     #[error("Graph failed with status {status}{}", detail(code.as_ref(), None))]
     ServerError { status: u16, code: Option<String> },
-    /// A success whose body is not the call that was asked for: something else answers for Graph.
-    #[error("an answer with status {status} that is not the call")]
+    /// A success whose body is not what was asked for: something else answers for Graph.
+    #[error("an answer with status {status} that is not what was asked for")]
     Unreadable { status: u16 },
     /// 3xx; redirects are not followed.
     #[error("redirected with status {status}, which is not followed")]
@@ -118,8 +118,8 @@ impl GraphError {
                  graph.login_url are of the same cloud, and that the app is not blocked",
             ),
             Self::OtherTenant => Some(
-                "the call is not of the tenant that we log in to: graph.tenant_id must be the \
-                 tenant of the call, never `common`",
+                "the call is not of the tenant that we log in to: its tenant must be the one that \
+                 is configured with this app",
             ),
             Self::ForeignNotFound { .. } | Self::Unreadable { .. } | Self::Redirected { .. } => {
                 Some("check graph.base_url, and what stands between here and Graph")

@@ -4,6 +4,7 @@
 //! at all and half a document are bodies that say nothing, not errors.
 
 pub(super) mod call;
+pub(super) mod roster;
 
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use serde_json::{Map, Value};
+
+use crate::clock::Timestamp;
 
 /// What the body of a refused request to Graph says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,19 +45,31 @@ impl ErrorBody {
 pub(super) struct Grant {
     pub(super) access_token: String,
     pub(super) expires_in: Duration,
+    /// When the login wishes to be asked again, before the token expires.
+    pub(super) refresh_in: Option<Duration>,
 }
 
 impl Grant {
-    /// `None` when the body is no grant of a bearer token with a lifetime.
-    pub(super) fn read(body: &str) -> Option<Self> {
+    /// `None` when the body is no grant of a bearer token with a lifetime. The identity of an App
+    /// Service names only the end of it, in seconds since 1970.
+    pub(super) fn read(body: &str, now: Timestamp) -> Option<Self> {
         let document = object(body)?;
         let token_type = member(&document, "token_type").and_then(text);
         if token_type.is_some_and(|word| !word.eq_ignore_ascii_case("Bearer")) {
             return None;
         }
+        let lifetime = |name| seconds(member(&document, name)?);
+        let until = || {
+            let end = i64::try_from(lifetime("expires_on")?.as_millis()).ok()?;
+            Some(Timestamp(end).since(now))
+        };
         Some(Self {
             access_token: text(member(&document, "access_token")?)?,
-            expires_in: seconds(member(&document, "expires_in")?)?,
+            expires_in: match member(&document, "expires_in") {
+                Some(lifetime) => seconds(lifetime)?,
+                None => until()?,
+            },
+            refresh_in: lifetime("refresh_in"),
         })
     }
 }
@@ -199,7 +214,7 @@ mod tests {
         for (lifetime, expected) in [("3599", 3599), ("\"3599\"", 3599), ("3599.0", 3599)] {
             let body =
                 format!(r#"{{"token_type":"bearer","expires_in":{lifetime},"access_token":"t"}}"#);
-            let grant = Grant::read(&body).unwrap();
+            let grant = Grant::read(&body, Timestamp(0)).unwrap();
             assert_eq!(grant.access_token, "t");
             assert_eq!(grant.expires_in, Duration::from_secs(expected));
         }
@@ -210,7 +225,7 @@ mod tests {
             r#"{"token_type":"Bearer","access_token":"","expires_in":1}"#,
             r#"{"token_type":"mac","access_token":"t","expires_in":1}"#,
         ] {
-            assert!(Grant::read(body).is_none(), "{body}");
+            assert!(Grant::read(body, Timestamp(0)).is_none(), "{body}");
         }
     }
 
@@ -264,7 +279,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let body = String::from_utf8_lossy(&bytes);
-            let _ = (ErrorBody::read(&body), Denial::read(&body), Grant::read(&body).is_some());
+            let _ = (ErrorBody::read(&body), Denial::read(&body), Grant::read(&body, Timestamp(0)).is_some());
             let _ = claims(&format!("claims=\"{body}\""));
         }
 

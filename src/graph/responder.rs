@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use super::GraphClient;
 use crate::clock::Clock;
-use crate::config::graph::{GraphConfig, TenantConfig};
+use crate::config::graph::{GraphConfig, Outbound, TenantConfig};
 use crate::id::TenantId;
-use crate::secret::Secret;
+
+/// The app of [`config`].
+pub(crate) const CLIENT_ID: &str = "2891555a-92ff-42e6-80fa-6e1300c6b5c6";
 
 /// What is done with one request after it was read.
 pub(crate) enum Reaction {
@@ -34,10 +36,18 @@ impl Responder {
     /// Reacts to the first request with the first of `reactions`, and so on, whichever connection
     /// each arrives on. After the last one, every connection is closed without an answer.
     pub(crate) fn start(reactions: impl IntoIterator<Item = Reaction>) -> Self {
+        Self::start_with(|_url| reactions)
+    }
+
+    /// The same for answers in which its own URL stands.
+    pub(crate) fn start_with<R: IntoIterator<Item = Reaction>>(
+        reactions: impl FnOnce(&str) -> R,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (sender, requests) = mpsc::channel();
-        let reactions = Arc::new(Mutex::new(reactions.into_iter().collect::<VecDeque<_>>()));
+        let reactions = reactions(&url).into_iter().collect::<VecDeque<_>>();
+        let reactions = Arc::new(Mutex::new(reactions));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (sender, reactions) = (sender.clone(), Arc::clone(&reactions));
@@ -114,13 +124,12 @@ pub(crate) fn client(graph: &str, login: &str, clock: &Clock) -> GraphClient {
 /// The configuration of [`client`].
 pub(crate) fn config(graph: &str, login: &str) -> GraphConfig {
     GraphConfig {
-        base_url: graph.to_owned(),
-        login_url: login.to_owned(),
         tenant: Some(TenantConfig {
-            id: tenant(),
-            client_id: "2891555a-92ff-42e6-80fa-6e1300c6b5c6".to_owned(),
-            client_secret: Secret::new("s~cr&t/1".to_owned()),
+            login_url: login.to_owned(),
+            ..TenantConfig::at(graph, tenant(), CLIENT_ID, "s~cr&t/1")
         }),
+        further: Vec::new(),
+        outbound: Outbound::default(),
         concurrency: 4,
         request_timeout: Duration::from_secs(1),
         deadline: Duration::from_mins(1),

@@ -1,23 +1,21 @@
-//! Tokens for Graph by client credentials: one per configured tenant, refreshed once for all.
+//! Tokens for Graph by client credentials: those of one tenant, refreshed once for all who wait.
 //!
-//! A token is renewed before it expires, and one that is still valid is used on when that fails. A
-//! tenant that is not configured gets nothing, least of all another tenant's token. Neither token
-//! nor secret is ever printed, logged or part of an error.
+//! A token is renewed before it expires, and one that is still valid is used on when that fails.
+//! Neither token nor credential is ever printed, logged or part of an error.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, HeaderValue};
-use reqwest::{Client, Url};
+use reqwest::header::HeaderValue;
 
+pub(super) use self::app::App;
+use self::app::Granted;
 use super::error::LoginError;
-use super::model::Grant;
-use super::{ClientError, LONGEST_BODY, body, path_segment, retry_after};
 use crate::clock::{Clock, Timestamp};
-use crate::config::graph::GraphConfig;
-use crate::id::TenantId;
 use crate::secret::Secret;
 
+mod app;
+mod assertion;
 #[cfg(test)]
 mod tests;
 
@@ -27,17 +25,12 @@ const EARLY: Duration = Duration::from_mins(5);
 const PAUSE_WITH_TOKEN: Duration = Duration::from_secs(30);
 /// Without a token, all who need one share the failure this long; then one of them tries again.
 const PAUSE_WITHOUT_TOKEN: Duration = Duration::from_secs(1);
-/// A login that asks for more patience than this is asked again all the same.
-const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
-/// The tokens of the configured tenant.
+/// The tokens of one tenant.
 #[derive(Debug)]
 pub(super) struct Tokens {
-    http: Client,
+    app: App,
     clock: Clock,
-    /// How long one request to the login may take.
-    timeout: Duration,
-    app: Option<App>,
     state: Mutex<State>,
     /// Held by the one who asks the login.
     refreshing: tokio::sync::Mutex<()>,
@@ -56,16 +49,6 @@ pub(super) struct Token {
     expires_at: Timestamp,
 }
 
-/// The app that logs in.
-#[derive(Debug)]
-struct App {
-    tenant: TenantId,
-    url: Url,
-    client_id: String,
-    client_secret: Secret<String>,
-    scope: String,
-}
-
 #[derive(Debug, Default)]
 struct State {
     token: Option<Token>,
@@ -82,45 +65,17 @@ struct Failure {
 }
 
 impl Tokens {
-    /// # Errors
-    ///
-    /// When tenant and login URL do not make a URL.
-    pub(super) fn new(
-        config: &GraphConfig,
-        http: Client,
-        clock: Clock,
-    ) -> Result<Self, ClientError> {
-        let app = match &config.tenant {
-            None => None,
-            Some(tenant) => {
-                let segment = path_segment(tenant.id.as_str()).ok_or(ClientError::Tenant)?;
-                let url = format!("{}/{segment}/oauth2/v2.0/token", config.login_url);
-                Some(App {
-                    tenant: tenant.id.clone(),
-                    url: Url::parse(&url).map_err(|source| ClientError::LoginUrl { source })?,
-                    client_id: tenant.client_id.clone(),
-                    client_secret: tenant.client_secret.clone(),
-                    scope: format!("{}/.default", config.base_url),
-                })
-            }
-        };
-        Ok(Self {
-            http,
-            clock,
-            timeout: config.request_timeout / 2,
-            app,
-            state: Mutex::default(),
-            refreshing: tokio::sync::Mutex::default(),
-        })
+    pub(super) fn new(app: App, clock: Clock) -> Self {
+        let (state, refreshing) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { app, clock, state, refreshing }
     }
 
-    /// A token for `tenant`, renewed when it is time.
+    /// A token, renewed when it is time.
     ///
     /// # Errors
     ///
     /// When there is no valid token and none can be had; no request may be sent then.
-    pub(super) async fn get(&self, tenant: &TenantId) -> Result<Token, LoginError> {
-        let app = self.app(tenant)?;
+    pub(super) async fn get(&self) -> Result<Token, LoginError> {
         let _asking = match self.look() {
             Look::Use(token) => return Ok(token),
             Look::Fail(error) => return Err(error),
@@ -137,8 +92,9 @@ impl Tokens {
             Look::Fail(error) => return Err(error),
             Look::Renew(spare) => spare,
         };
-        match (self.refresh(app, None).await, spare) {
+        match (self.refresh(None).await, spare) {
             (Err(error), Some(spare)) => {
+                let tenant = self.app.tenant();
                 tracing::warn!(
                     tenant.id = %tenant,
                     error = &error as &dyn std::error::Error,
@@ -159,11 +115,9 @@ impl Tokens {
     /// When none can be had.
     pub(super) async fn replace(
         &self,
-        tenant: &TenantId,
         rejected: &Token,
         claims: Option<String>,
     ) -> Result<Token, LoginError> {
-        let app = self.app(tenant)?;
         let _asking = self.refreshing.lock().await;
         let now = self.clock.now();
         let settled = {
@@ -175,12 +129,8 @@ impl Tokens {
         };
         match settled {
             Some(settled) => settled,
-            None => self.refresh(app, claims).await,
+            None => self.refresh(claims).await,
         }
-    }
-
-    fn app(&self, tenant: &TenantId) -> Result<&App, LoginError> {
-        self.app.as_ref().filter(|app| app.tenant == *tenant).ok_or(LoginError::NotConfigured)
     }
 
     fn look(&self) -> Look {
@@ -196,19 +146,19 @@ impl Tokens {
     }
 
     /// Asks the login and keeps what came of it; only with `refreshing` held.
-    async fn refresh(&self, app: &App, claims: Option<String>) -> Result<Token, LoginError> {
+    async fn refresh(&self, claims: Option<String>) -> Result<Token, LoginError> {
         let asked_at = self.clock.now();
-        let granted = self.ask(app, claims.as_deref()).await;
+        let granted = self.app.ask(claims.as_deref()).await;
         let now = self.clock.now();
         let mut state = self.state();
         match granted {
-            Ok((bearer, lifetime)) => {
+            Ok(Granted { bearer, lifetime, refresh_in }) => {
                 state.granted += 1;
                 let token = Token {
                     bearer,
                     claims,
                     number: state.granted,
-                    renew_at: asked_at + lifetime.saturating_sub(EARLY.min(lifetime / 2)),
+                    renew_at: asked_at + renewed_after(lifetime, refresh_in),
                     expires_at: asked_at + lifetime,
                 };
                 state.token = Some(token.clone());
@@ -223,40 +173,6 @@ impl Tokens {
         }
     }
 
-    async fn ask(
-        &self,
-        app: &App,
-        claims: Option<&str>,
-    ) -> Result<(Secret<HeaderValue>, Duration), LoginError> {
-        let mut form = vec![
-            ("client_id", app.client_id.as_str()),
-            ("client_secret", app.client_secret.expose()),
-            ("grant_type", "client_credentials"),
-            ("scope", &app.scope),
-        ];
-        form.extend(claims.map(|claims| ("claims", claims)));
-        let request = self.http.post(app.url.clone()).timeout(self.timeout).form(&form);
-        let unreachable =
-            |error: reqwest::Error| LoginError::Unreachable(Arc::new(error.without_url()));
-        let mut response =
-            request.header(ACCEPT, "application/json").send().await.map_err(unreachable)?;
-        let status = response.status().as_u16();
-        let patience = retry_after(response.headers(), self.clock.now());
-        let body = body(&mut response, LONGEST_BODY).await.map_err(unreachable);
-        if (200..=299).contains(&status) {
-            let grant = Grant::read(&body?).ok_or(LoginError::Unreadable { status })?;
-            // Anything else could not be found again in what others send back.
-            let printable = grant.access_token.bytes().all(|byte| byte.is_ascii_graphic());
-            let bearer = HeaderValue::try_from(format!("Bearer {}", grant.access_token)).ok();
-            let mut bearer =
-                bearer.filter(|_| printable).ok_or(LoginError::Unreadable { status })?;
-            bearer.set_sensitive(true);
-            return Ok((Secret::new(bearer), grant.expires_in));
-        }
-        let patience = patience.map(|wait| wait.min(LONGEST_PAUSE));
-        Err(LoginError::from_answer(status, patience, &body.unwrap_or_default()))
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing in here panics half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -269,6 +185,12 @@ impl Token {
         let header = self.bearer.expose().to_str().expect("it was checked when it was granted");
         header.strip_prefix("Bearer ").unwrap_or(header)
     }
+}
+
+/// How old a token gets before it is renewed. The login may wish for earlier, not for at once.
+fn renewed_after(lifetime: Duration, refresh_in: Option<Duration>) -> Duration {
+    let latest = lifetime.saturating_sub(EARLY.min(lifetime / 2));
+    refresh_in.map_or(latest, |wish| wish.max(PAUSE_WITH_TOKEN).min(latest))
 }
 
 /// What there is to do for a token.

@@ -306,11 +306,12 @@ impl Attempt {
                 let reason = if not_configured {
                     "deletions wait for a tenant that is not configured"
                 } else {
-                    "Graph or its login refuses the configured app"
+                    "Graph or its login refuses a configured app"
                 };
                 self.health.degraded("graph", reason);
                 tracing::error!(
                     deletion.id = %leased.deletion_id, attempt = leased.attempt, status,
+                    tenant.id = %leased.tenant,
                     "nothing can be sent for this tenant: {explanation}; {hint}"
                 );
             }
@@ -345,7 +346,7 @@ fn jitter() -> f64 {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::config::graph::GraphConfig;
+    use crate::config::graph::{GraphConfig, Outbound};
     use crate::config::legacy::OnEnded;
     use crate::journal::JournalRules;
     use crate::store::fixture::{DEADLINE, Fixture, NOW, selection_rules};
@@ -354,16 +355,16 @@ mod tests {
     async fn an_attempt_that_panics_is_no_longer_under_way() {
         let there = Fixture::new().await;
         let config = GraphConfig {
-            base_url: "http://127.0.0.1:1".to_owned(),
-            login_url: "http://127.0.0.1:1".to_owned(),
             tenant: None,
+            further: Vec::new(),
+            outbound: Outbound::default(),
             concurrency: 1,
             request_timeout: Duration::from_secs(1),
             deadline: DEADLINE,
             other_host: true,
         };
         let rules = JournalRules {
-            tenant: None,
+            tenants: Vec::new(),
             selection: selection_rules(),
             on_ended: OnEnded::Forward,
             deadline: DEADLINE,

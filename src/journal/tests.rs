@@ -12,9 +12,8 @@ use tokio::task::JoinSet;
 use self::graph::Graph;
 use super::*;
 use crate::access;
-use crate::config::graph::{GraphConfig, TenantConfig};
+use crate::config::graph::{GraphConfig, Outbound, TenantConfig};
 use crate::model::deletion::DeletionState;
-use crate::secret::Secret;
 use crate::store::fixture::{
     DEADLINE, Fixture, NOW, TENANT, by_call_id, by_number, event, selection_rules,
 };
@@ -44,13 +43,9 @@ impl Running {
         let graph = Graph::start();
         let clock = Clock::manual(NOW);
         let config = GraphConfig {
-            base_url: graph.url.clone(),
-            login_url: graph.url.clone(),
-            tenant: Some(TenantConfig {
-                id: TenantId::new(TENANT),
-                client_id: "client".to_owned(),
-                client_secret: Secret::new("secret".to_owned()),
-            }),
+            tenant: Some(TenantConfig::at(&graph.url, TenantId::new(TENANT), "client", "secret")),
+            further: Vec::new(),
+            outbound: Outbound::default(),
             concurrency,
             request_timeout: Duration::from_secs(30),
             deadline: DEADLINE,
@@ -58,7 +53,7 @@ impl Running {
         };
         let client = GraphClient::new(&config, clock.clone()).unwrap();
         let rules = JournalRules {
-            tenant: Some(TenantId::new(TENANT)),
+            tenants: vec![TenantId::new(TENANT)],
             selection: selection_rules(),
             on_ended: OnEnded::Forward,
             deadline: DEADLINE,

@@ -57,7 +57,11 @@ pub(crate) fn verdict(operation: Operation, earlier: Earlier, answer: &Answer) -
         GraphError::Connect(_)
         | GraphError::Torn { status: 403, .. }
         | GraphError::Login(
-            LoginError::Unreadable { .. } | LoginError::Unreachable(_) | LoginError::TimedOut,
+            LoginError::Unreadable { .. }
+            | LoginError::Assertion(_)
+            | LoginError::Signature
+            | LoginError::Unreachable(_)
+            | LoginError::TimedOut,
         ) => Verdict::Again { retry_after: None },
         // The answer says nothing about what was done.
         GraphError::ForeignNotFound { .. }

@@ -3,6 +3,7 @@
 
 pub(crate) mod identity;
 pub(crate) mod json;
+pub(crate) mod participant;
 
 use std::collections::HashSet;
 

@@ -33,11 +33,11 @@ const PART: &str = "reconciler";
 /// How Graph is asked about calls.
 #[derive(Clone, Debug)]
 pub(crate) struct ReconcileRules {
-    /// Who asks, when that is configured; the calls of other tenants and apps are never asked about.
-    pub(crate) app: Option<Asking>,
-    /// Requests at the same time.
+    /// Who asks, one for each tenant; the calls of other tenants and apps are never asked about.
+    pub(crate) apps: Vec<Asking>,
+    /// Requests at the same time, for each app.
     pub(crate) concurrency: usize,
-    /// Requests begun within one second.
+    /// Requests begun within one second, for each app.
     pub(crate) per_second: usize,
     /// The store is asked for what is due this often, whatever a clock says.
     pub(crate) rest: Duration,
@@ -45,8 +45,8 @@ pub(crate) struct ReconcileRules {
 
 impl ReconcileRules {
     /// What suits Graph's limits: a fraction of what deletions may use.
-    pub(crate) fn new(app: Option<Asking>) -> Self {
-        Self { app, concurrency: 8, per_second: 20, rest: Duration::from_secs(1) }
+    pub(crate) fn new(apps: Vec<Asking>) -> Self {
+        Self { apps, concurrency: 8, per_second: 20, rest: Duration::from_secs(1) }
     }
 }
 
@@ -57,9 +57,10 @@ pub(crate) struct Reconciler {
     rules: ReconcileRules,
     health: Health,
     asking: JoinSet<Result<(), Failure>>,
-    /// The calls that the tasks in `asking` ask about.
-    under_way: HashMap<task::Id, i64>,
-    pace: Pace,
+    /// The calls that the tasks in `asking` ask about, and for which app, counted in the rules.
+    under_way: HashMap<task::Id, (usize, i64)>,
+    /// One for each app, so that one that Graph refuses does not slow down the others.
+    paces: Vec<Pace>,
     /// When the store is asked again.
     look_at: Instant,
 }
@@ -75,7 +76,7 @@ impl Reconciler {
     ) -> Self {
         Self {
             asker: Asker { registry, graph, clock },
-            pace: Pace::new(&rules),
+            paces: rules.apps.iter().map(|_| Pace::new(&rules)).collect(),
             rules,
             health,
             asking: JoinSet::new(),
@@ -88,12 +89,13 @@ impl Reconciler {
     pub(crate) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         let wanted = self.asker.registry.store.look_wanted();
         while !*shutdown.borrow_and_update() {
+            let next_look = self.next_look();
             tokio::select! {
                 biased;
                 changed = shutdown.changed() => if changed.is_err() { break },
                 Some(ended) = self.asking.join_next_with_id() => self.ended(ended),
                 () = wanted.notified() => self.look_at = Instant::now(),
-                () = tokio::time::sleep_until(self.pace.not_before(self.look_at)) => {
+                () = tokio::time::sleep_until(next_look) => {
                     self.begin().await;
                 }
             }
@@ -104,64 +106,79 @@ impl Reconciler {
     async fn begin(&mut self) {
         let now = Instant::now();
         self.look_at = now + self.rules.rest;
-        let Some(app) = self.rules.app.clone() else { return };
-        let room = self.pace.room(now).min(self.free());
-        if room == 0 {
-            // What ends makes room and looks again.
-            return;
+        for app in 0..self.rules.apps.len() {
+            let room = self.paces[app].room(now).min(self.free(app));
+            // Where there is none, what ends makes room and looks again.
+            if room > 0 {
+                self.begin_for(app, room, now).await;
+            }
         }
-        let under_way = self.under_way.values().copied().collect();
+    }
+
+    async fn begin_for(&mut self, position: usize, room: usize, now: Instant) {
+        let app = self.rules.apps[position].clone();
+        let under_way = self.under_way.values().map(|(_, call)| *call).collect();
         let wall = self.asker.clock.now();
         let tenant = app.tenant.clone();
         match self.asker.registry.store.calls_to_look_at(app, wall, room, under_way).await {
             Ok(due) => {
                 for look in due {
-                    self.pace.begun(now);
+                    self.paces[position].begun(now);
                     let call = look.call;
                     let task = self.asking.spawn(self.asker.clone().ask(tenant.clone(), look));
-                    self.under_way.insert(task.id(), call);
+                    self.under_way.insert(task.id(), (position, call));
                 }
             }
             Err(error) => tracing::warn!("calls to look at could not be read: {error}"),
         }
     }
 
-    fn free(&self) -> usize {
+    /// When the next look for what is due comes: the first at which an app may begin one.
+    fn next_look(&self) -> Instant {
+        let looks = self.paces.iter().map(|pace| pace.not_before(self.look_at));
+        looks.min().unwrap_or(self.look_at)
+    }
+
+    /// How many more requests of this app may be under way.
+    fn free(&self, app: usize) -> usize {
         // While nothing is answered, one at a time finds out when it is again.
-        let limit = if self.pace.failures == 0 { self.rules.concurrency } else { 1 };
-        limit.saturating_sub(self.under_way.len())
+        let limit = if self.paces[app].failures == 0 { self.rules.concurrency } else { 1 };
+        limit.saturating_sub(self.under_way.values().filter(|(of, _)| *of == app).count())
     }
 
     /// Takes notice of the end of a look, and looks for the next one when all were in use.
     fn ended(&mut self, ended: Result<(task::Id, Result<(), Failure>), JoinError>) {
-        if self.free() == 0 {
-            self.look_at = Instant::now();
-        }
-        match ended {
-            Ok((id, result)) => {
-                self.under_way.remove(&id);
-                match result {
-                    Ok(()) => {
-                        self.pace.failures = 0;
-                        self.health.restored(PART);
-                    }
-                    Err(failure) => self.slow_down(&failure),
-                }
-            }
+        let (id, result) = match ended {
+            Ok(ended) => ended,
             Err(error) => {
                 // It stays due. A pause keeps one that always fails from being all that is done.
-                self.under_way.remove(&error.id());
                 tracing::error!(panicked = error.is_panic(), "a look at a call failed inside");
-                self.slow_down(&Failure::new("a look failed inside".to_owned()));
+                (error.id(), Err(Failure::new("a look failed inside".to_owned())))
             }
+        };
+        let Some((app, _)) = self.under_way.get(&id).copied() else { return };
+        if self.free(app) == 0 {
+            self.look_at = Instant::now();
+        }
+        self.under_way.remove(&id);
+        match result {
+            Ok(()) => {
+                self.paces[app].failures = 0;
+                if self.paces.iter().all(|pace| pace.failures == 0) {
+                    self.health.restored(PART);
+                }
+            }
+            Err(failure) => self.slow_down(app, &failure),
         }
     }
 
-    fn slow_down(&mut self, failure: &Failure) {
+    fn slow_down(&mut self, app: usize, failure: &Failure) {
         let wall = self.asker.clock.now();
-        if let Some(pause) = self.pace.failed(Instant::now(), wall, failure.retry_after) {
+        let tenant = &self.rules.apps[app].tenant;
+        if let Some(pause) = self.paces[app].failed(Instant::now(), wall, failure.retry_after) {
             self.health.degraded(PART, "it cannot be found out which calls have ended");
             tracing::warn!(
+                tenant.id = %tenant,
                 "it cannot be found out which calls have ended, again in {} s: {}{}",
                 pause.as_secs(),
                 failure.explanation,

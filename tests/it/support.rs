@@ -21,6 +21,7 @@ use tokio::time::Instant;
 
 pub(crate) use bot::Bot;
 pub(crate) use gateway::{Gateway, post};
+pub(crate) use graph::Graph;
 pub(crate) use http::{Answer, Client, send};
 pub(crate) use process::Process;
 pub(crate) use site::{CLIENT_SECRET, Call, Key, Site, TENANT, call};

@@ -45,7 +45,7 @@ pub(in crate::cli) struct CreateOptions {
     allow: Vec<Peer>,
     /// A right it has, instead of the default ones; may be repeated. One of DeleteCall, GetCallID,
     /// GetCallInformation, GetDeletion (the default ones), RequestToken, ReleaseToken (with
-    /// --requires-token default ones too), Notify, see-candidates, see-holds
+    /// --requires-token default ones too), RejectCall, Notify, see-candidates, see-holds
     #[arg(long)]
     right: Vec<Right>,
     /// What it may name a call by: callID, platformCallID, nativeID, meetingID or extension; may be
@@ -162,10 +162,9 @@ pub(super) fn print_secret(
 
 /// What keeps a new key from being of use.
 async fn say_what_is_missing(wish: &KeyWish, config: &Config, terminal: Terminal) {
-    if configured(config).as_ref() != Some(&wish.tenant) {
+    if !config.graph.tenants().any(|tenant| tenant.id == wish.tenant) {
         terminal.say(&format!(
-            "graph.tenant_id does not name tenant {}: until it does, what the key asks for is \
-             refused",
+            "tenant {} is not configured: until it is, no deletion that the key asks for is recorded",
             wish.tenant
         ));
     }
@@ -201,7 +200,7 @@ fn say_how_to_log_in(id: KeyId, wish: &KeyWish, config: &Config, terminal: Termi
     }
 }
 
-/// The tenant that is configured.
+/// The tenant that is meant when none is named.
 pub(in crate::cli) fn configured(config: &Config) -> Option<TenantId> {
     config.graph.tenant.as_ref().map(|tenant| tenant.id.clone())
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::error::SecretFileFault;
 use crate::graph::model::Denial;
 
 /// Why there is no token. Shared by all who waited for it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum LoginError {
-    /// The tenant is not the configured one. It never gets another tenant's token.
+    /// The tenant is none of those that are configured. It never gets another tenant's token.
     #[error("the tenant is not configured")]
     NotConfigured,
     /// The login does not accept this app: waiting does not help.
@@ -20,6 +21,12 @@ pub(crate) enum LoginError {
     /// An answer that is not a login's.
     #[error("the login answered with status {status} in a form that is not a login's")]
     Unreadable { status: u16 },
+    /// The file with the assertion of another issuer; it may be there again later.
+    #[error("the login was not asked: the file with the federated token {0}")]
+    Assertion(SecretFileFault),
+    /// Signing with the certificate's key failed.
+    #[error("the login was not asked: the certificate's key does not sign")]
+    Signature,
     /// No answer.
     #[error("the login could not be reached")]
     Unreachable(#[source] Arc<reqwest::Error>),
@@ -54,11 +61,18 @@ impl LoginError {
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Refused { hint, .. } => Some(hint),
-            Self::NotConfigured => Some("configure graph.tenant_id and its credentials"),
+            Self::NotConfigured => {
+                Some("configure the tenant: graph.tenant_id, or graph.tenants.<id>")
+            }
             Self::Unreadable { .. } => {
                 Some("check graph.login_url, and what stands between here and the login")
             }
-            Self::Unavailable { .. } | Self::Unreachable(_) | Self::TimedOut => None,
+            Self::Assertion(_) => {
+                Some("check graph.federated_token_file, and who renews that file")
+            }
+            Self::Unavailable { .. } | Self::Signature | Self::Unreachable(_) | Self::TimedOut => {
+                None
+            }
         }
     }
 }
@@ -79,13 +93,23 @@ fn refusal_hint(denial: &Denial) -> &'static str {
             "the tenant does not know the app: check graph.client_id and graph.tenant_id, and that \
              an administrator has consented"
         }
+        Some(700_027) => {
+            "the certificate is not registered with the app: upload the certificate of \
+             graph.certificate_file there"
+        }
+        Some(700_211 | 700_212 | 700_213 | 700_223) => {
+            "the app does not trust the issuer of graph.federated_token_file: check its federated \
+             credentials"
+        }
         Some(7_000_112) => "the app is disabled in the tenant: enable its enterprise application",
         Some(90_002) => "there is no such tenant: check graph.tenant_id",
         Some(90_038 | 900_382 | 900_432) => {
             "the tenant is in another cloud: check graph.cloud or graph.login_url"
         }
         _ => match denial.error.as_str() {
-            "invalid_client" => "check graph.client_id and graph.client_secret",
+            "invalid_client" => {
+                "check graph.client_id and the credential: is it the app's, and still valid?"
+            }
             "unauthorized_client" => "check graph.client_id, and that the app is enabled",
             "invalid_scope" | "invalid_resource" => {
                 "the login does not know this Graph: check graph.base_url and graph.cloud"

@@ -3,16 +3,24 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::config::error::SecretFileFault;
+use crate::config::graph::{Credential, ManagedIdentity, TenantConfig};
 use crate::graph::error::GraphError;
 use crate::graph::responder::{Reaction, Responder, answer, config, grant, tenant};
-use crate::graph::{GraphClient, http_client};
+use crate::graph::{GraphClient, direct_client, http_client};
 use crate::id::GraphCallId;
 
 const LIFETIME: u32 = 3600;
 
 fn tokens(login: &Responder, clock: &Clock) -> Tokens {
     let config = config("http://graph.example", &login.url);
-    Tokens::new(&config, http_client(&config, false).unwrap(), clock.clone()).unwrap()
+    tokens_of(config.tenant.as_ref().unwrap(), clock)
+}
+
+fn tokens_of(tenant: &TenantConfig, clock: &Clock) -> Tokens {
+    let http = direct_client().unwrap();
+    let app = App::new(tenant, http.clone(), http, seconds(1), clock.clone()).unwrap();
+    Tokens::new(app, clock.clone())
 }
 
 fn clock() -> Clock {
@@ -24,7 +32,7 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 async fn get(tokens: &Tokens) -> Result<String, LoginError> {
-    Ok(tokens.get(&tenant()).await?.text().to_owned())
+    Ok(tokens.get().await?.text().to_owned())
 }
 
 #[tokio::test]
@@ -137,9 +145,8 @@ async fn a_clock_that_is_set_back_does_not_prolong_a_pause() {
 async fn a_rejected_token_is_replaced_once_for_all_who_sent_it() {
     let login = Responder::start([grant("one", LIFETIME), grant("two", LIFETIME)]);
     let tokens = tokens(&login, &clock());
-    let tenant = tenant();
-    let one = tokens.get(&tenant).await.unwrap();
-    let replace = || tokens.replace(&tenant, &one, None);
+    let one = tokens.get().await.unwrap();
+    let replace = || tokens.replace(&one, None);
     let (a, b) = tokio::join!(replace(), replace());
     assert_eq!([a, b].map(|token| token.unwrap().text().to_owned()), ["two", "two"]);
     assert_eq!(login.requests().len(), 2);
@@ -149,8 +156,8 @@ async fn a_rejected_token_is_replaced_once_for_all_who_sent_it() {
 async fn a_rejected_token_is_not_used_on_when_no_other_can_be_had() {
     let login = Responder::start([grant("one", LIFETIME), answer("500 Oops", "", "")]);
     let tokens = tokens(&login, &clock());
-    let one = tokens.get(&tenant()).await.unwrap();
-    let result = tokens.replace(&tenant(), &one, None).await;
+    let one = tokens.get().await.unwrap();
+    let result = tokens.replace(&one, None).await;
     assert!(matches!(result, Err(LoginError::Unavailable { .. })), "{result:?}");
 }
 
@@ -184,7 +191,120 @@ async fn who_waits_for_a_login_of_others_gives_up_in_time() {
     config.request_timeout = Duration::from_millis(20);
     let http = http_client(&config, false).unwrap();
     let client = GraphClient::with(http, &config, clock()).unwrap();
-    let _asking = client.tokens.refreshing.lock().await;
+    let _asking = client.tenants[0].tokens.refreshing.lock().await;
     let answer = client.hang_up(&tenant(), &GraphCallId("x".to_owned())).await;
     assert!(matches!(answer.result, Err(GraphError::Login(LoginError::TimedOut))), "{answer:?}");
+}
+
+fn with_secrets(login: &Responder, secrets: &[&str]) -> TenantConfig {
+    let tenant = TenantConfig::at("http://graph.example", tenant(), "app", "");
+    let secrets = secrets.iter().map(|secret| Secret::new((*secret).to_owned())).collect();
+    let login_url = login.url.clone();
+    TenantConfig { credential: Credential::Secrets(secrets), login_url, ..tenant }
+}
+
+#[tokio::test]
+async fn the_second_secret_is_tried_when_the_login_does_not_know_the_first() {
+    let unknown = || answer("401 No", "", r#"{"error":"invalid_client","error_codes":[7000215]}"#);
+    let login = Responder::start([unknown(), grant("one", LIFETIME)]);
+    let tokens = tokens_of(&with_secrets(&login, &["new", "old"]), &clock());
+    assert_eq!(get(&tokens).await.unwrap(), "one");
+    let requests = login.requests();
+    assert!(requests[0].contains("client_secret=new&"), "{}", requests[0]);
+    assert!(requests[1].contains("client_secret=old&"), "{}", requests[1]);
+
+    let login = Responder::start([unknown(), unknown(), grant("one", LIFETIME)]);
+    let tokens = tokens_of(&with_secrets(&login, &["new", "old"]), &clock());
+    assert!(matches!(get(&tokens).await, Err(LoginError::Refused { .. })));
+    assert_eq!(login.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn the_second_secret_is_not_tried_for_what_is_not_the_firsts_fault() {
+    for refusal in [
+        answer("503 Later", "", ""),
+        answer("400 No", "", r#"{"error":"unauthorized_client","error_codes":[700016]}"#),
+        grant("one", LIFETIME),
+    ] {
+        let login = Responder::start([refusal, grant("two", LIFETIME)]);
+        let tokens = tokens_of(&with_secrets(&login, &["new", "old"]), &clock());
+        let _any = get(&tokens).await;
+        assert_eq!(login.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_when_the_login_wishes_it_but_not_at_once_and_not_too_late() {
+    for (wish, after) in [(1800, 1800), (1, 30), (3599, 3300)] {
+        let body = format!(
+            r#"{{"token_type":"Bearer","expires_in":3600,"refresh_in":{wish},"access_token":"one"}}"#
+        );
+        let login = Responder::start([answer("200 OK", "", &body), grant("two", LIFETIME)]);
+        let clock = clock();
+        let tokens = tokens(&login, &clock);
+        assert_eq!(get(&tokens).await.unwrap(), "one");
+        clock.advance(seconds(after - 1));
+        assert_eq!(get(&tokens).await.unwrap(), "one", "{wish}");
+        clock.advance(seconds(1));
+        assert_eq!(get(&tokens).await.unwrap(), "two", "{wish}");
+    }
+}
+
+#[tokio::test]
+async fn a_federated_token_is_read_anew_for_each_login() {
+    let login = Responder::start([grant("one", LIFETIME), grant("two", LIFETIME)]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let credential = Credential::Federated(file.path().to_owned());
+    let tenant = TenantConfig { credential, ..with_secrets(&login, &[]) };
+    let clock = clock();
+    let tokens = tokens_of(&tenant, &clock);
+    let failed = get(&tokens).await.unwrap_err();
+    assert!(matches!(failed, LoginError::Assertion(SecretFileFault::Empty)), "{failed:?}");
+    assert!(
+        failed.to_string().starts_with("the login was not asked: the file with the"),
+        "{failed}"
+    );
+    for (assertion, token) in [("first", "one"), ("second", "two")] {
+        std::fs::write(file.path(), assertion).unwrap();
+        let rejected = Token {
+            bearer: Secret::new(HeaderValue::from_static("Bearer x")),
+            claims: None,
+            number: u64::MAX,
+            renew_at: Timestamp(0),
+            expires_at: Timestamp(0),
+        };
+        clock.advance(PAUSE_WITHOUT_TOKEN);
+        assert_eq!(tokens.replace(&rejected, None).await.unwrap().text(), token);
+        let request = login.requests().remove(0);
+        assert!(request.contains(&format!("client_assertion={assertion}&")), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_machines_identity_that_is_not_there_yet_is_waited_for() {
+    let token = r#"{"access_token":"one","expires_on":"1790003600","token_type":"Bearer"}"#;
+    let login = Responder::start([
+        answer("404 Not Found", "", ""),
+        answer("410 Gone", "", "Retry-After: 7\r\n"),
+        answer(
+            "400 Bad",
+            "",
+            r#"{"error":"invalid_request","error_description":"Identity not found"}"#,
+        ),
+        answer("200 OK", "", token),
+        grant("two", LIFETIME),
+    ]);
+    let credential = Credential::Managed(ManagedIdentity::Imds(login.url.clone()));
+    let clock = clock();
+    let tokens = tokens_of(&TenantConfig { credential, ..with_secrets(&login, &[]) }, &clock);
+    for status in [404, 410] {
+        let result = get(&tokens).await;
+        assert!(matches!(result, Err(LoginError::Unavailable { status: is, .. }) if is == status));
+        clock.advance(seconds(10));
+    }
+    assert!(matches!(get(&tokens).await, Err(LoginError::Refused { .. })));
+    clock.advance(seconds(1));
+    assert_eq!(get(&tokens).await.unwrap(), "one");
+    clock.advance(seconds(3_300));
+    assert_eq!(get(&tokens).await.unwrap(), "two");
 }

@@ -72,7 +72,8 @@ impl Fetcher {
     /// When there are no CA certificates and they are needed.
     pub(super) fn new(config: &NotificationsConfig, limit: Duration) -> Result<Self, ClientError> {
         let secure = config.openid_urls.iter().any(|url| url.scheme() == "https");
-        let http = client_builder(secure).timeout(limit).connect_timeout(limit).build();
+        let http = client_builder(secure, &config.outbound)
+            .and_then(|client| client.timeout(limit).connect_timeout(limit).build());
         Ok(Self {
             http: http.map_err(ClientError::Build)?,
             allow_other_host: config.allow_other_host,

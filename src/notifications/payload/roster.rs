@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::model::change::{Participant, RosterChange};
-use crate::model::graph_call::identity::{Identities, is_set};
+use crate::model::graph_call::identity::is_set;
 use crate::model::graph_call::json::{
-    Object, elements, identifier, integer, member, one_or_many, type_name,
+    Object, elements, identifier, member, one_or_many, type_name,
 };
+use crate::model::graph_call::participant::{counted, participant};
 
 /// What is said at `/participants`: an array, a collection, a delta, or one participant.
 /// `is_whole` when a plain list is everybody.
@@ -95,31 +96,7 @@ pub(super) fn is_participant(object: &Object) -> bool {
         || ["removedState", "rosterSequenceNumber", "isInLobby"].into_iter().any(has)
 }
 
-fn participant(object: &Object, id: Option<&str>) -> Option<Participant> {
-    let info = member(object, "info").and_then(Value::as_object);
-    let info_id = || identifier(info?, "participantId");
-    let own_id = || identifier(object, "id").or_else(info_id);
-    let participant_id = id.map(str::to_owned).or_else(own_id)?;
-    let identities = Identities::of(info.unwrap_or(object));
-    let user = identities.user();
-    let compared = identities.number().or(user);
-    Some(Participant {
-        participant_id,
-        raw: compared.map(|identity| identity.raw.clone()),
-        normalised: compared.map(|identity| identity.normalised.clone()),
-        user_id: user.map(|identity| identity.normalised.clone()),
-        display_name: identities.display_name.clone(),
-        removed: member(object, "removedState").is_some_and(|state| *state != Value::Bool(false)),
-        sequence: counted(object, "rosterSequenceNumber"),
-    })
-}
-
 /// A `participantLeftNotification`.
 pub(super) fn left(object: &Object) -> Option<RosterChange> {
     identifier(object, "participantId").map(RosterChange::Left)
-}
-
-/// Graph counts changes up from one; what is below says nothing.
-fn counted(object: &Object, name: &str) -> Option<i64> {
-    integer(object, name).filter(|number| *number > 0)
 }

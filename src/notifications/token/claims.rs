@@ -39,6 +39,8 @@ enum Audience {
 pub(super) struct Expectations {
     pub(super) issuers: Vec<String>,
     pub(super) audiences: Vec<String>,
+    /// Of these tenants, only the one that is said here.
+    pub(super) apps: Vec<(TenantId, String)>,
 }
 
 impl Claims {
@@ -64,7 +66,8 @@ impl Claims {
 impl Expectations {
     /// Those that are configured.
     pub(super) fn of(config: &NotificationsConfig) -> Self {
-        Self { issuers: config.issuers.clone(), audiences: config.audiences.clone() }
+        let (issuers, audiences) = (config.issuers.clone(), config.audiences.clone());
+        Self { issuers, audiences, apps: config.apps.clone() }
     }
 
     /// What claims prove that were signed.
@@ -92,7 +95,14 @@ impl Expectations {
         if claims.nbf.is_some_and(|begins_at| now + LEEWAY < instant(begins_at)) {
             return Err(NotProven::NotYetValid);
         }
-        Ok(Proof { tenant: claims.tenant()?, app_id: app_id.clone() })
+        let tenant = claims.tenant()?;
+        // What one tenant's app is told of must not pass for a call of another one's.
+        let app_id = match self.apps.iter().find(|(of, _)| *of == tenant) {
+            None => app_id,
+            Some((_, own)) if is_meant(&own) => own,
+            Some(_) => return Err(NotProven::Audience),
+        };
+        Ok(Proof { tenant, app_id: app_id.clone() })
     }
 }
 
@@ -141,6 +151,7 @@ mod tests {
                 "https://graph.microsoft.com/".to_owned(),
             ],
             audiences: vec![APP.to_uppercase(), "api://botid-1".to_owned()],
+            apps: Vec::new(),
         };
         expectations.check(&Claims::read(text.as_bytes())?, Timestamp(NOW * 1000))
     }
@@ -205,8 +216,30 @@ mod tests {
     }
 
     #[test]
+    fn a_tenants_notifications_are_for_its_own_app() {
+        const OTHER: &str = "57dab8b1-894c-409a-b240-bd8beae78896";
+        let expectations = Expectations {
+            issuers: vec!["a".to_owned()],
+            audiences: vec!["first".to_owned(), "second".to_owned()],
+            apps: vec![(TenantId::new(OTHER), "second".to_owned())],
+        };
+        let check = |tenant: &str, audience: Value| {
+            let claims =
+                json!({"iss": "a", "aud": audience, "exp": 4_000_000_000_i64, "tid": tenant});
+            let claims = Claims::read(claims.to_string().as_bytes()).unwrap();
+            expectations.check(&claims, Timestamp(0)).map(|proof| proof.app_id)
+        };
+        assert_eq!(check(OTHER, json!("second")).as_deref(), Ok("second"));
+        assert_eq!(check(OTHER, json!(["first", "second"])).as_deref(), Ok("second"));
+        assert_eq!(check(OTHER, json!("first")), Err(NotProven::Audience));
+        let stranger = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+        assert_eq!(check(stranger, json!("first")).as_deref(), Ok("first"));
+    }
+
+    #[test]
     fn without_configured_audiences_nothing_is_proven() {
-        let expectations = Expectations { issuers: vec!["a".to_owned()], audiences: Vec::new() };
+        let expectations =
+            Expectations { issuers: vec!["a".to_owned()], audiences: Vec::new(), apps: Vec::new() };
         for claims in [json!({ "iss": "a" }), json!({ "iss": "a", "aud": "" })] {
             let claims = Claims::read(claims.to_string().as_bytes()).unwrap();
             let proven = expectations.check(&claims, Timestamp(0));

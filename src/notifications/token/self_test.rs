@@ -60,8 +60,11 @@ pub(crate) fn self_test() -> Result<(), SelfTestFailed> {
 
 fn prove(authorization: &str, key: &PublicKey) -> Result<Proof, NotProven> {
     let token = Token::read(authorization.as_bytes())?;
-    let expectations =
-        Expectations { issuers: vec![ISSUER.to_owned()], audiences: vec![AUDIENCE.to_owned()] };
+    let expectations = Expectations {
+        issuers: vec![ISSUER.to_owned()],
+        audiences: vec![AUDIENCE.to_owned()],
+        apps: Vec::new(),
+    };
     expectations.check(&token.claims(key)?, WHILE_VALID)
 }
 

@@ -32,7 +32,7 @@ impl Waiting {
         let graph = Responder::start(all);
         let clock = Clock::manual(NOW);
         let client = client(&graph.url, &graph.url, &clock);
-        let (rules, health) = (ReconcileRules::new(Some(asking(TENANT))), Health::default());
+        let (rules, health) = (ReconcileRules::new(vec![asking(TENANT)]), Health::default());
         assert_eq!(tenant(), TenantId::new(TENANT));
         let registry = Registry::new(there.store.clone(), clock.clone());
         let reconciler = Reconciler::new(registry, client, clock, rules, health.clone());
@@ -135,11 +135,11 @@ async fn an_answer_that_says_nothing_of_the_call_changes_nothing_about_it() {
 async fn a_row_that_cannot_be_merged_does_not_keep_others_from_their_turn() {
     let mut waiting = Waiting::with(2, vec![live("a", "hold"), live("b", "hold")]).await;
     waiting.there.by_hand("UPDATE calls SET state = 'odd', look_at = 0 WHERE graph_id = 'a'");
-    waiting.reconciler.pace.per_second = 1;
+    waiting.reconciler.paces[0].per_second = 1;
     waiting.once().await;
     assert_eq!(waiting.count(&format!("look_at = {}", (NOW + CONFIRMATION).0)), 1);
     assert!(waiting.is_degraded());
-    waiting.reconciler.pace = Pace::new(&waiting.reconciler.rules);
+    waiting.reconciler.paces[0] = Pace::new(&waiting.reconciler.rules);
     waiting.once().await;
     assert_eq!(waiting.count("state = 'hold'"), 1);
 }
@@ -151,12 +151,12 @@ async fn after_a_failure_one_at_a_time_finds_out_when_graph_answers_again() {
     waiting.once().await;
     assert_eq!(waiting.asked().len(), 3);
     assert!(waiting.is_degraded());
-    assert_eq!(waiting.reconciler.pace.failures, 1, "what began together fails together");
+    assert_eq!(waiting.reconciler.paces[0].failures, 1, "what began together fails together");
 
     waiting.once().await;
     assert!(waiting.asked().is_empty(), "it pauses");
 
-    waiting.reconciler.pace.paused_until = Instant::now();
+    waiting.reconciler.paces[0].paused_until = Instant::now();
     waiting.there.by_hand("UPDATE calls SET look_at = 1");
     waiting.reconciler.begin().await;
     assert_eq!(waiting.reconciler.under_way.len(), 1);
@@ -164,7 +164,7 @@ async fn after_a_failure_one_at_a_time_finds_out_when_graph_answers_again() {
     assert_eq!(waiting.reconciler.under_way.len(), 1);
     waiting.once().await;
     assert!(!waiting.is_degraded());
-    assert_eq!(waiting.reconciler.free(), waiting.reconciler.rules.concurrency);
+    assert_eq!(waiting.reconciler.free(0), waiting.reconciler.rules.concurrency);
 }
 
 #[tokio::test]
@@ -175,13 +175,13 @@ async fn however_many_are_due_a_few_are_asked_about_at_a_time_and_none_twice() {
         waiting.reconciler.begin().await;
         assert_eq!(waiting.reconciler.under_way.len(), expected);
     }
-    let mut calls: Vec<_> = waiting.reconciler.under_way.values().copied().collect();
+    let mut calls: Vec<_> = waiting.reconciler.under_way.values().map(|(_, call)| *call).collect();
     calls.sort_unstable();
     calls.dedup();
     assert_eq!(calls.len(), 8);
 
     let mut waiting = Waiting::with(26, silence()).await;
-    waiting.reconciler.pace.per_second = 3;
+    waiting.reconciler.paces[0].per_second = 3;
     waiting.reconciler.begin().await;
     waiting.reconciler.begin().await;
     assert_eq!(waiting.reconciler.under_way.len(), 3, "in one second");
@@ -189,13 +189,29 @@ async fn however_many_are_due_a_few_are_asked_about_at_a_time_and_none_twice() {
 
 #[tokio::test]
 async fn without_a_tenant_and_for_the_calls_of_another_nothing_is_asked() {
-    for app in [None, Some(asking("other.example"))] {
+    for apps in [Vec::new(), vec![asking("other.example")]] {
         let mut waiting = Waiting::with(2, vec![gone(), gone()]).await;
-        waiting.reconciler.rules.app = app;
+        waiting.reconciler.rules.apps = apps;
         waiting.once().await;
         assert!(waiting.asked().is_empty());
         assert_eq!(waiting.count("look_at = 1 AND ended_at IS NULL"), 2);
     }
+}
+
+#[tokio::test]
+async fn an_app_that_graph_refuses_does_not_slow_down_another_one() {
+    let mut waiting = Waiting::with(2, vec![gone(), gone()]).await;
+    let reconciler = &mut waiting.reconciler;
+    let mut refused = Pace::new(&reconciler.rules);
+    refused.failed(Instant::now(), NOW, Some(Duration::from_hours(1)));
+    reconciler.rules.apps.insert(0, asking("other.example"));
+    reconciler.paces.insert(0, refused);
+    waiting.health.degraded(PART, "the first app");
+    assert!(waiting.reconciler.next_look() <= Instant::now());
+    waiting.once().await;
+    assert_eq!(waiting.asked().len(), 2);
+    assert!(waiting.is_degraded(), "the first app is still refused");
+    assert_eq!((waiting.reconciler.free(0), waiting.reconciler.paces[1].failures), (1, 0));
 }
 
 #[tokio::test]
@@ -259,7 +275,7 @@ async fn a_worker_at_rest_is_woken_by_who_needs_to_know() {
 
 #[tokio::test]
 async fn the_pace_is_so_many_in_a_second_and_pauses_longer_with_each_failure() {
-    let mut pace = Pace::new(&ReconcileRules { per_second: 2, ..ReconcileRules::new(None) });
+    let mut pace = Pace::new(&ReconcileRules { per_second: 2, ..ReconcileRules::new(Vec::new()) });
     let start = pace.second_began;
     let after = |milliseconds| start + Duration::from_millis(milliseconds);
     assert_eq!(pace.room(start), 2);

@@ -153,7 +153,7 @@ fn a_key_is_made_with_what_it_is_to_know() {
         place.run(&[&["keys", "create", "--name", "phones"], flags].concat()).expect(0).talk
     };
     let other = create(&["--tenant", "fabrikam.example"]);
-    assert!(other.contains("graph.tenant_id does not name tenant fabrikam.example"), "{other}");
+    assert!(other.contains("tenant fabrikam.example is not configured"), "{other}");
     let host = create(&["--allow", "nowhere.invalid", "--allow", "localhost"]);
     let note = "nowhere.invalid has no address now: the key answers 503 until it has\n";
     assert!(host.ends_with(note) && !host.contains("localhost"), "{host}");

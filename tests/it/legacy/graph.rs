@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Call, Gateway};
+use crate::support::{Answer, Call, Gateway, Graph, call};
 
 /// A gateway, a call, and a fault that strikes its hang up.
 async fn with_fault(fault: Value) -> (Gateway, Call) {
@@ -67,7 +67,7 @@ async fn a_204_is_sent_with_what_graph_documents_and_its_ids_are_kept() {
 async fn an_id_is_one_encoded_segment_of_graphs_path() {
     let gateway = Gateway::start().await;
     let odd = "id with/odd?chars#and%2F..";
-    let made = crate::support::call("8856", json!({"graphCallID": odd}));
+    let made = call("8856", json!({"graphCallID": odd}));
     let call = gateway.calls(&[made]).await.remove(0);
     assert_eq!(delete(&gateway, &call).await.word(), "sent");
     let deletes = gateway.graph.deletes().await;
@@ -265,4 +265,91 @@ async fn a_hold_that_comes_before_the_next_attempt_stops_it() {
         gateway.settles(answer.element("DeletionID"), state).await;
         assert_eq!(gateway.graph.deletes().await.len(), 1, "{status}");
     }
+}
+
+/// A second tenant, of which the site's own configuration says nothing.
+const OTHER: &str = "57dab8b1-894c-409a-b240-bd8beae78896";
+const OTHER_APP: &str = "3a3b4c5d-0000-4000-8000-123456789abc";
+
+/// A site whose second tenant has another Graph, other paths and another app, with a credential.
+async fn with_two_tenants(other: &Graph, credential: (&str, &str)) -> Gateway {
+    let url = other.url();
+    let key = |last: &str, value: &str| format!("graph.tenants.{OTHER}.{last} = \"{value}\"\n");
+    let keys = [
+        ("client_id", OTHER_APP),
+        credential,
+        ("api", "beta-applications"),
+        ("base_url", &url),
+        ("login_url", &url),
+    ];
+    let lines: String = keys.into_iter().map(|(last, value)| key(last, value)).collect();
+    Gateway::with(&lines).await
+}
+
+#[tokio::test]
+async fn each_tenants_calls_are_ended_by_its_own_app_at_its_own_graph() {
+    let other = Graph::start().await;
+    let gateway = with_two_tenants(&other, ("client_secret", "second-secret")).await;
+    let key = gateway.new_key(&["--tenant", OTHER]).await;
+    let graph_id = "0d0d4c5d-0000-4000-8000-123456789abc";
+    let made = call("8857", json!({"graphCallID": graph_id, "tenantID": OTHER}));
+    let (source, targets) = (&made["source"], &made["targets"]);
+    other.make(&json!({"id": graph_id, "source": source, "targets": targets})).await;
+    gateway.import(&format!("{made}\n")).await;
+    let query = format!("{}&detail=1", key.query("extension=8857&status=ongoing"));
+    let answer = gateway.get(&query).await;
+    assert_eq!((answer.code(), answer.word()), (0, "sent"), "{answer:?}");
+
+    let requests = other.requests().await;
+    let [login, hang_up] = requests.as_slice() else { panic!("{requests:?}") };
+    assert_eq!(login["path"], format!("/{OTHER}/oauth2/v2.0/token"));
+    let form = login["body"].as_str().unwrap();
+    assert!(form.contains(&format!("client_id={OTHER_APP}")), "{form}");
+    let path = format!("/beta/applications/{OTHER_APP}/calls/{graph_id}");
+    assert_eq!((&hang_up["method"], &hang_up["path"]), (&json!("DELETE"), &json!(path)));
+    assert_eq!(gateway.graph.requests().await.len(), 0, "the first tenant's Graph");
+
+    let own = gateway.call("8856").await;
+    assert_eq!(delete(&gateway, &own).await.word(), "sent");
+    assert_eq!((gateway.graph.requests().await.len(), other.requests().await.len()), (2, 2));
+}
+
+#[tokio::test]
+async fn an_app_without_a_secret_logs_in_with_the_token_that_its_file_holds_now() {
+    let other = Graph::start().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    // Two objects and a signature: `{}`, and `{"jti":"before"}` or `{"jti":"renewed"}`.
+    std::fs::write(file.path(), "e30.eyJqdGkiOiJiZWZvcmUifQ.c2ln\n").unwrap();
+    let name = file.path().to_str().unwrap();
+    let gateway = with_two_tenants(&other, ("federated_token_file", name)).await;
+    std::fs::write(file.path(), "e30.eyJqdGkiOiJyZW5ld2VkIn0.c2ln\n").unwrap();
+    let key = gateway.new_key(&["--tenant", OTHER]).await;
+    gateway.import(&format!("{}\n", call("8857", json!({"tenantID": OTHER})))).await;
+    let _gone = gateway.get(&key.query("extension=8857&status=ongoing")).await;
+    let requests = other.requests().await;
+    let form = requests[0]["body"].as_str().unwrap();
+    // The simulator shows the signature to nobody.
+    assert!(form.contains("client_assertion=e30.eyJqdGkiOiJyZW5ld2VkIn0."), "{form}");
+    assert_eq!((&requests[0]["status"], &requests[1]["method"]), (&json!(200), &json!("DELETE")));
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_not_configured_is_refused_and_nothing_is_sent() {
+    let gateway = Gateway::start().await;
+    let key = gateway.new_key(&["--tenant", OTHER]).await;
+    let made = call("8857", json!({"tenantID": OTHER}));
+    gateway.import(&format!("{made}\n")).await;
+    let answer =
+        gateway.get(&format!("{}&detail=1", key.query("extension=8857&status=ongoing"))).await;
+    assert_eq!((answer.code(), answer.element("Reason")), (2, "not_permitted"));
+    assert_eq!(gateway.graph.requests().await.len(), 0);
+}
+
+#[tokio::test]
+async fn an_app_on_the_first_beta_paths_is_answered_there() {
+    let gateway = Gateway::with("graph.api = \"beta-app\"").await;
+    let call = gateway.call("8856").await;
+    assert_eq!(delete(&gateway, &call).await.word(), "sent");
+    let requests = gateway.graph.requests().await;
+    assert_eq!(requests[1]["path"], format!("/beta/app/calls/{}", call.graph_id));
 }

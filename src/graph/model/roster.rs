@@ -1,0 +1,75 @@
+//! Rosters and operations as Graph shows them, read tolerantly.
+
+use serde_json::Value;
+
+use crate::model::change::Participant;
+use crate::model::graph_call::json::{elements, identifier, member, parse, text};
+use crate::model::graph_call::participant::participant;
+
+/// The participants on one page of a roster and the address of the next page; none when it is no
+/// such page, or holds somebody who cannot be told by an id: those who are missing from a list must
+/// not pass for absent. Who was removed is in it and is left out.
+pub(in crate::graph) fn page(body: &str) -> Option<(Vec<Participant>, Option<String>)> {
+    let Value::Object(page) = parse(body.as_bytes())? else { return None };
+    let people = member(&page, "value")?.as_array()?;
+    let read = people.iter().map(|person| participant(person.as_object()?, None));
+    let mut people = read.collect::<Option<Vec<_>>>()?;
+    people.retain(|person| !person.removed);
+    let next = match member(&page, "@odata.nextLink") {
+        None => None,
+        Some(next) => Some(text(next)?.into_owned()),
+    };
+    Some((people, next))
+}
+
+/// The operation's id, and that of the one invited participant where there is one.
+pub(in crate::graph) fn operation(body: &str) -> Option<(String, Option<String>)> {
+    let Value::Object(operation) = parse(body.as_bytes())? else { return None };
+    let participants = elements(&operation, "participants").iter().filter_map(Value::as_object);
+    let mut ids = participants.filter_map(|one| identifier(one, "participantId"));
+    Some((identifier(&operation, "id")?, ids.next()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_page_is_read_with_its_names_in_any_case() {
+        let body = r#"{"Value":[{"ID":"a","Info":{"Identity":{"Phone":{"Id":"+49 30 1"}}}}],
+            "@OData.nextLink":"https://graph.microsoft.com/next"}"#;
+        let (people, next) = page(body).unwrap();
+        assert_eq!(people[0].participant_id, "a");
+        assert_eq!(people[0].normalised.as_deref(), Some("+49301"));
+        assert_eq!(next.as_deref(), Some("https://graph.microsoft.com/next"));
+    }
+
+    #[test]
+    fn what_is_no_page_and_no_operation_is_none() {
+        for body in ["", "[]", "<html>", r#"{"value":{}}"#, r#"{"error":{}}"#, r#"{"value":[[]]}"#]
+        {
+            assert_eq!(page(body), None, "{body}");
+            assert_eq!(operation(body), None, "{body}");
+        }
+        assert_eq!(page(r#"{"value":[],"@odata.nextLink":{}}"#), None);
+        assert_eq!(operation(r#"{"id":"o"}"#), Some(("o".to_owned(), None)));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_is_neither(body in ".{0,200}") {
+            prop_assert_eq!((page(&body), operation(&body)), (None, None));
+        }
+
+        #[test]
+        fn everybody_on_a_page_is_in_it(ids in prop::collection::vec("[a-z0-9-]{1,8}", 0..20)) {
+            let people: Vec<_> = ids.iter().map(|id| json!({"id": id, "info": {}})).collect();
+            let (people, _) = page(&json!({"value": people}).to_string()).unwrap();
+            let found: Vec<_> = people.into_iter().map(|one| one.participant_id).collect();
+            prop_assert_eq!(found, ids);
+        }
+    }
+}
