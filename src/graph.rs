@@ -137,7 +137,16 @@ impl GraphClient {
     /// Sends a request with the token of `tenant`. All of it, logins and repetition included, ends
     /// within `graph.request_timeout`, which the lease of a step is measured by.
     async fn send(&self, tenant: &TenantId, request: &Request) -> Answer<String> {
-        let deadline = Instant::now() + self.request_timeout;
+        self.send_by(tenant, request, Instant::now() + self.request_timeout).await
+    }
+
+    /// The same until `deadline`.
+    async fn send_by(
+        &self,
+        tenant: &TenantId,
+        request: &Request,
+        deadline: Instant,
+    ) -> Answer<String> {
         let tenant = match self.tenant(tenant) {
             Ok(tenant) => tenant,
             Err(error) => return Answer::unsent(error),

@@ -27,6 +27,7 @@ use crate::graph::GraphClient;
 use crate::health::Health;
 use crate::id::{DeletionId, ProcessId, TenantId};
 use crate::model::chain::{AuditEvent, Personal};
+use crate::model::deletion::DeletionKind;
 use crate::model::plan::{Decision, Earlier, Question};
 use crate::model::rights::Right;
 use crate::model::selector::Selector;
@@ -74,6 +75,7 @@ impl JournalRules {
 /// What a caller asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct DeletionRequest {
+    pub(crate) kind: DeletionKind,
     pub(crate) selector: Selector,
     pub(crate) dry_run: bool,
     pub(crate) reason: Option<String>,
@@ -205,6 +207,7 @@ impl Journal {
         Ask {
             checked: actor.checked(),
             question: Question {
+                kind: request.kind,
                 now,
                 status: request.selector.status.clone(),
                 dry_run: request.dry_run,
@@ -245,8 +248,8 @@ fn waited_for(decided: &Decided, dry_run: bool) -> Option<(DeletionId, Option<Se
     match &decided.decision {
         Decision::Join(_) if dry_run => None,
         Decision::Join(earlier) => {
-            let Earlier { deletion_id, state, .. } = *earlier;
-            let over = Settled { deletion_id, state, failure: None };
+            let Earlier { deletion_id, state, operation, .. } = *earlier;
+            let over = Settled { deletion_id, state, failure: None, operation };
             Some((deletion_id, (!state.is_open()).then_some(over)))
         }
         _ => decided.recorded.map(|deletion| (deletion, None)),

@@ -211,7 +211,7 @@ async fn act(
     trail: &mut Trail,
 ) -> Result<Option<Done>, GatewayError> {
     match action {
-        Action::DeleteCall(ask) => {
+        Action::DeleteCall(ask) | Action::RejectCall(ask) => {
             Ok(delete::run(app, actor, ask, params, trail).await?.map(Done::Deletion))
         }
         Action::GetCallId(ask) => lookup::call_id(app, actor, ask, params, trail).await,

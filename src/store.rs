@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::access::AuditEntry;
-use self::admission::{Admission, Ask, AttemptEnd, Claim, Lease, Leased, Settled, StepRef};
+use self::admission::{Admission, Ask, AttemptEnd, Before, Claim, Lease, Leased, Settled, StepRef};
 use self::error::{OpenError, StoreError};
 use self::lookup::{CallLookup, CallReport, DeletionLookup, LookedUp};
 use self::pepper::Pepper;
@@ -118,7 +118,7 @@ impl Store {
 
     /// Leases up to `limit` steps that are due at `now`, each with its attempt on disk as started;
     /// nobody else gets them before the lease ends. Ends those past their deadline and those that a
-    /// hold now covers. Leaves alone what is in `sending`, whatever the wall clock says of its lease.
+    /// hold now covers. A call that was to be rejected and rings no more is hung up instead. Leaves alone what is in `sending`, whatever the wall clock says of its lease.
     pub(crate) async fn lease_due(
         &self,
         now: Timestamp,
@@ -131,20 +131,29 @@ impl Store {
         }
     }
 
-    /// Whether an attempt of this step before the given one may have taken effect, by all that has
-    /// been settled until now.
-    pub(crate) async fn earlier_effect_possible(
+    /// Whether an attempt of the deletion before the given one may have taken effect, by all that has
+    /// been settled until now, and whether the call was answered, by all that was told of it.
+    pub(crate) async fn before(&self, step: StepRef, attempt: i64) -> Result<Before, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.before(step, attempt).await,
+        }
+    }
+
+    /// Whether a call that is to be rejected still rings at `now`, as far as is known, and the time of
+    /// the step is not over. Otherwise nothing is sent: given back, the step is planned anew.
+    pub(crate) async fn still_rings(
         &self,
         step: StepRef,
-        attempt: i64,
+        now: Timestamp,
     ) -> Result<bool, StoreError> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.earlier_effect_possible(step, attempt).await,
+            Self::Sqlite(sqlite) => sqlite.still_rings(step, now).await,
         }
     }
 
     /// Writes how an attempt ended and what follows. Gives the deletion when it is over with that;
-    /// nothing follows when the lease is no longer the step's.
+    /// nothing follows when the lease is no longer the step's. A call that was not rejected in time is
+    /// to be hung up after that, as early as `end` says.
     pub(crate) async fn settle(
         &self,
         leased: Leased,

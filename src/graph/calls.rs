@@ -11,7 +11,7 @@ use crate::model::change::CallChange;
 
 mod actions;
 #[cfg(test)]
-pub(super) use self::actions::{ClientContext, Invitation, RejectReason};
+pub(super) use self::actions::{ClientContext, Invitation};
 
 /// No call is longer than this.
 const LONGEST_CALL: usize = 1024 * 1024;

@@ -8,16 +8,20 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::calls::{ClientContext, Invitation, RejectReason};
+use super::calls::{ClientContext, Invitation};
 use super::responder::{CLIENT_ID, Responder, answer, config, grant, tenant};
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::graph::{Credential, ManagedIdentity, fixture};
 use crate::id::{GraphCallId, canonical_guid};
+use crate::model::plan::RejectReason;
 use crate::secret::Secret;
 
 const CALL: &str = "57dab8b1-894c-409a-b240-bd8beae78896";
 const PARTICIPANT: &str = "a7ebfb2d-871e-419c-87af-27290b22e8db";
+
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_mins(1);
 
 /// A request, with the names of its headers in lower case.
 #[derive(Clone, Debug)]
@@ -118,12 +122,12 @@ async fn send_all(api: Api) -> Vec<Seen> {
     client.remove_participant(&tenant, &call, PARTICIPANT).await.result.unwrap();
     let _no_roster = client.roster(&tenant, &call).await;
     if api == Api::V1 {
-        client.reject(&tenant, &call, RejectReason::Busy).await.result.unwrap();
+        client.reject(&tenant, &call, RejectReason::Busy, LONG).await.result.unwrap();
         let _no_operation = client.invite(&tenant, &call, &invitation).await;
         let _no_call = client.read_call(&tenant, &call).await;
         client.hang_up(&tenant, &odd).await.result.unwrap();
     } else {
-        client.reject(&tenant, &call, RejectReason::None).await.result.unwrap();
+        client.reject(&tenant, &call, RejectReason::None, LONG).await.result.unwrap();
     }
     taken(&there).split_off(1)
 }

@@ -14,7 +14,7 @@ use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::Journal;
-use super::verdict::{Earlier, Verdict, effect_possible, verdict};
+use super::verdict::{Verdict, effect_possible, verdict};
 use crate::graph::error::{GraphError, LoginError};
 use crate::graph::pacing::next_attempt;
 use crate::graph::{Answer, GraphClient};
@@ -22,7 +22,7 @@ use crate::health::Health;
 use crate::id::DeletionId;
 use crate::model::deletion::{DeletionState, NO_SUCH_CALL};
 use crate::model::plan::Operation;
-use crate::store::admission::{AttemptEnd, Lease, Leased, Next, Settled, StepRef};
+use crate::store::admission::{AttemptEnd, Before, Lease, Leased, Next, Settled, StepRef};
 use crate::store::error::StoreError;
 
 /// How long the sender trusts its idea of when the next step is due.
@@ -190,6 +190,7 @@ impl Attempt {
                     let answer = self.graph.hang_up(&leased.tenant, &leased.graph_id).await;
                     self.settle(leased, &answer, began).await;
                 }
+                Operation::Reject => self.reject(leased, began).await,
                 other => tracing::error!(
                     deletion.id = %leased.deletion_id,
                     "this version cannot send `{}`; deletion {} waits for one that can",
@@ -201,13 +202,33 @@ impl Attempt {
         self.journal.look_at_backlog();
     }
 
+    /// Rejects a call that still rings, and no other: what was told since the lease counts, and nothing
+    /// is sent after the step's deadline.
+    async fn reject(&self, leased: Leased, began: Instant) {
+        let now = self.journal.clock.now();
+        let rings = self.journal.store.still_rings(leased.step, now).await;
+        if !rings.unwrap_or_else(|error| {
+            tracing::warn!(
+                deletion.id = %leased.deletion_id, "not rejected: nobody knows whether it rings: {error}"
+            );
+            false
+        }) {
+            return give_back(&self.journal, leased).await;
+        }
+        let (tenant, call) = (&leased.tenant, &leased.graph_id);
+        let within = leased.deadline.since(now);
+        let answer = self.graph.reject(tenant, call, leased.reject_reason, within).await;
+        self.settle(leased, &answer, began).await;
+        // A hang-up may be due at once.
+        self.journal.backlog.store(true, Ordering::Relaxed);
+    }
+
     /// Judges the answer and writes it down: again and again while the store is busy or full, and
     /// until the lease ends when it failed otherwise, because another operation that was committed
     /// with this one may have been at fault.
     async fn settle(&self, leased: Leased, answer: &Answer, began: Instant) {
-        let effect_possible = self.earlier_effect_possible(&leased, answer).await;
-        let earlier = Earlier { effect_possible, call_answered: false };
-        let verdict = verdict(leased.operation, earlier, answer);
+        let before = self.before(&leased, answer).await;
+        let verdict = verdict(leased.operation, before, answer);
         self.report(&leased, verdict, answer);
         if verdict == Verdict::Sent {
             // Graph has taken it, and the deletion has long been on disk: who waits need not wait
@@ -216,6 +237,7 @@ impl Attempt {
                 deletion_id: leased.deletion_id,
                 state: DeletionState::Sent,
                 failure: None,
+                operation: Some(leased.operation),
             });
         }
         let end = self.end(&leased, verdict, answer);
@@ -239,18 +261,22 @@ impl Attempt {
     }
 
     /// What is known now: an answer that came since the lease may have told that an earlier attempt
-    /// had no effect, never that it had one. Asked only where it decides anything.
-    async fn earlier_effect_possible(&self, leased: &Leased, answer: &Answer) -> bool {
-        if !leased.earlier_effect_possible || !matches!(answer.result, Err(GraphError::NotFound)) {
-            return leased.earlier_effect_possible;
+    /// had no effect, never that it had one; and a call may have been answered. Asked only where it
+    /// decides anything.
+    async fn before(&self, leased: &Leased, answer: &Answer) -> Before {
+        let at_the_lease =
+            Before { effect_possible: leased.earlier_effect_possible, call_answered: false };
+        let matters = leased.earlier_effect_possible || leased.operation == Operation::Reject;
+        if !matters || !matches!(answer.result, Err(GraphError::NotFound)) {
+            return at_the_lease;
         }
-        let known = self.journal.store.earlier_effect_possible(leased.step, leased.attempt).await;
+        let known = self.journal.store.before(leased.step, leased.attempt).await;
         known.unwrap_or_else(|error| {
             tracing::warn!(
                 deletion.id = %leased.deletion_id,
                 "earlier attempts are judged by what was known at the lease: {error}"
             );
-            true
+            at_the_lease
         })
     }
 
@@ -276,9 +302,8 @@ impl Attempt {
             Verdict::NeverThere => over(DeletionState::Failed, Some(NO_SUCH_CALL.to_owned()), true),
             Verdict::Again { retry_after } => again(retry_after),
             Verdict::TenantFault { .. } => again(None),
-            Verdict::Failed { .. } | Verdict::Replan => {
-                over(DeletionState::Failed, explanation.clone(), false)
-            }
+            Verdict::Replan => Next::Replan,
+            Verdict::Failed { .. } => over(DeletionState::Failed, explanation.clone(), false),
             Verdict::Unknown => over(DeletionState::Unknown, explanation.clone(), false),
         };
         AttemptEnd {

@@ -72,7 +72,8 @@ impl Running {
 
     fn request(selector: Selector) -> DeletionRequest {
         let (audit, personal) = (event(), Personal::default());
-        DeletionRequest { selector, dry_run: false, reason: None, audit, personal }
+        let kind = DeletionKind::DeleteCall;
+        DeletionRequest { kind, selector, dry_run: false, reason: None, audit, personal }
     }
 
     async fn admit(&self, selector: Selector) -> (Decided, Option<Wait>) {

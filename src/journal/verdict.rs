@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::graph::Answer;
 use crate::graph::error::{GraphError, LoginError};
 use crate::model::plan::Operation;
+use crate::store::admission::Before;
 
 /// What becomes of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,17 +31,8 @@ pub(crate) enum Verdict {
     Unknown,
 }
 
-/// What was known before the answer came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Earlier {
-    /// [`effect_possible`] held for an earlier attempt, or one was cut off by a crash.
-    pub(crate) effect_possible: bool,
-    /// The call was answered since the step was planned.
-    pub(crate) call_answered: bool,
-}
-
 /// Judges `answer` by the table in the Graph contract.
-pub(crate) fn verdict(operation: Operation, earlier: Earlier, answer: &Answer) -> Verdict {
+pub(crate) fn verdict(operation: Operation, earlier: Before, answer: &Answer) -> Verdict {
     let error = match &answer.result {
         Ok(()) => return Verdict::Sent,
         Err(error) => error,
@@ -108,7 +100,7 @@ pub(crate) fn effect_possible(answer: &Answer) -> bool {
     }
 }
 
-fn not_found(operation: Operation, earlier: Earlier) -> Verdict {
+fn not_found(operation: Operation, earlier: Before) -> Verdict {
     match operation {
         Operation::HangUp | Operation::RemoveParticipant if earlier.effect_possible => {
             Verdict::Gone
@@ -200,7 +192,7 @@ mod tests {
     }
 
     /// The verdict without its hint.
-    fn judge(operation: Operation, earlier: Earlier, answer: &Answer) -> Verdict {
+    fn judge(operation: Operation, earlier: Before, answer: &Answer) -> Verdict {
         match verdict(operation, earlier, answer) {
             Verdict::TenantFault { .. } => FAULT,
             Verdict::Failed { .. } => FAILED,
@@ -208,9 +200,9 @@ mod tests {
         }
     }
 
-    fn every_earlier() -> [Earlier; 4] {
+    fn every_earlier() -> [Before; 4] {
         [(false, false), (false, true), (true, false), (true, true)]
-            .map(|(effect_possible, call_answered)| Earlier { effect_possible, call_answered })
+            .map(|(effect_possible, call_answered)| Before { effect_possible, call_answered })
     }
 
     #[test]
@@ -253,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_fault_of_the_tenant_and_a_call_of_another_come_with_a_hint() {
-        let hint = |error| match verdict(Operation::HangUp, Earlier::default(), &answer(Err(error)))
+        let hint = |error| match verdict(Operation::HangUp, Before::default(), &answer(Err(error)))
         {
             Verdict::TenantFault { hint } => hint,
             Verdict::Failed { hint } => hint.unwrap_or_default(),

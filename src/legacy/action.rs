@@ -10,6 +10,8 @@ use super::error::{GatewayError, ParamError};
 use super::params::{Name, Params};
 use super::render::{Format, Style, legal};
 use crate::id::{DeletionId, canonical_guid};
+use crate::model::deletion::DeletionKind;
+use crate::model::plan::RejectReason;
 use crate::model::rights::Right;
 use crate::model::selector::Selector;
 use crate::secret::Secret;
@@ -27,15 +29,18 @@ use selector::{printable, selector};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     DeleteCall(DeleteCall),
+    RejectCall(DeleteCall),
     GetCallId(CallLookup),
     GetCallInformation(CallLookup),
     GetDeletion(DeletionLookup),
     ReleaseToken,
 }
 
-/// The fields of `DeleteCall`.
+/// The fields of `DeleteCall` and of `RejectCall`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DeleteCall {
+    /// Which of the two; `rejectReason` is in it.
+    pub(crate) kind: DeletionKind,
     pub(crate) selector: Selector,
     /// `scope=all`: everyone's leg, not ours alone.
     pub(crate) scope_all: bool,
@@ -64,6 +69,7 @@ pub(crate) struct DeletionLookup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ActionName {
     DeleteCall,
+    RejectCall,
     GetCallId,
     GetCallInformation,
     GetDeletion,
@@ -72,8 +78,9 @@ pub(crate) enum ActionName {
 }
 
 impl ActionName {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::DeleteCall,
+        Self::RejectCall,
         Self::GetCallId,
         Self::GetCallInformation,
         Self::GetDeletion,
@@ -85,6 +92,7 @@ impl ActionName {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::DeleteCall => "DeleteCall",
+            Self::RejectCall => "RejectCall",
             Self::GetCallId => "GetCallID",
             Self::GetCallInformation => "GetCallInformation",
             Self::GetDeletion => "GetDeletion",
@@ -97,6 +105,7 @@ impl ActionName {
     pub(crate) const fn right(self) -> Right {
         match self {
             Self::DeleteCall => Right::DeleteCall,
+            Self::RejectCall => Right::RejectCall,
             Self::GetCallId => Right::GetCallId,
             Self::GetCallInformation => Right::GetCallInformation,
             Self::GetDeletion => Right::GetDeletion,
@@ -109,6 +118,7 @@ impl ActionName {
     pub(crate) const fn steps(self) -> Steps {
         match self {
             Self::DeleteCall => Steps::act(|params| delete_call(params).map(Action::DeleteCall)),
+            Self::RejectCall => Steps::act(|params| reject_call(params).map(Action::RejectCall)),
             Self::GetCallId => Steps::act(|params| call_query(params).map(Action::GetCallId)),
             Self::GetCallInformation => {
                 Steps::act(|params| call_query(params).map(Action::GetCallInformation))
@@ -281,9 +291,29 @@ fn delete_call(params: &Params) -> Result<DeleteCall, ParamError> {
         Some("all") => true,
         Some(_) => return Err(takes(Name::Scope, "leg or all")),
     };
+    deletion(params, selector, DeletionKind::DeleteCall, scope_all)
+}
+
+fn reject_call(params: &Params) -> Result<DeleteCall, ParamError> {
+    let selector = selector(params)?;
+    let reason = match params.word(Name::RejectReason)? {
+        Some(word) => RejectReason::from_word(word)
+            .ok_or_else(|| takes(Name::RejectReason, "none, busy or forbidden"))?,
+        None => RejectReason::default(),
+    };
+    deletion(params, selector, DeletionKind::RejectCall(reason), false)
+}
+
+/// Reads what both have in common.
+fn deletion(
+    params: &Params,
+    selector: Selector,
+    kind: DeletionKind,
+    scope_all: bool,
+) -> Result<DeleteCall, ParamError> {
     let dry_run = params.switch(Name::DryRun)?;
     let detail = params.switch(Name::Detail)? || dry_run;
-    Ok(DeleteCall { selector, scope_all, dry_run, detail, reason: reason(params)? })
+    Ok(DeleteCall { kind, selector, scope_all, dry_run, detail, reason: reason(params)? })
 }
 
 fn call_query(params: &Params) -> Result<CallLookup, ParamError> {

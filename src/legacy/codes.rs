@@ -132,7 +132,8 @@ fn row(error: &GatewayError) -> (i32, Reason, Status) {
 fn refused(refusal: &Refusal) -> (Reason, u16) {
     match refusal {
         Refusal::NotFound | Refusal::NoSuchDeletion => (Reason::NotFound, 404),
-        Refusal::Ended => (Reason::Ended, 409),
+        // The ringing has ended; the text says what is left to do.
+        Refusal::Ended | Refusal::RingsNoMore => (Reason::Ended, 409),
         Refusal::Ambiguous(_) => (Reason::Ambiguous, 409),
         Refusal::Policy => (Reason::Policy, 403),
         Refusal::NotPermitted(_) => (Reason::NotPermitted, 403),
@@ -178,6 +179,7 @@ fn refusal_message(refusal: &Refusal) -> String {
         Refusal::NotFound => "Call cannot be found.",
         Refusal::NoSuchDeletion => "Deletion cannot be found.",
         Refusal::Ended => "Call has already ended.",
+        Refusal::RingsNoMore => "Call cannot be rejected any more: DeleteCall would end it.",
         Refusal::Policy => "Deletion refused by policy.",
         Refusal::RefusedByGraph => "Microsoft Graph refused to end the call.",
         Refusal::UnknownOutcome => "It is not known whether the call was ended.",
@@ -274,6 +276,7 @@ pub(super) mod tests {
             (refuse(Refusal::NotFound), 2, 200, 404, "not_found"),
             (refuse(Refusal::NoSuchDeletion), 2, 200, 404, "not_found"),
             (refuse(Refusal::Ended), 2, 200, 409, "ended"),
+            (refuse(Refusal::RingsNoMore), 2, 200, 409, "ended"),
             (refuse(ambiguity(2)), 2, 200, 409, "ambiguous"),
             (refuse(Refusal::Policy), 2, 200, 403, "policy"),
             (refuse(Refusal::NotPermitted("DeleteCall")), 2, 200, 403, "not_permitted"),

@@ -1,4 +1,4 @@
-//! `DeleteCall`: admit it to the journal, wait a little for Graph, say how far it got.
+//! `DeleteCall` and `RejectCall`: admit it to the journal, wait a little for Graph, say how far it got.
 //!
 //! The sending belongs to the journal's sender; only the waiting belongs to the connection.
 
@@ -12,12 +12,12 @@ use crate::app::App;
 use crate::config::legacy::OnPending;
 use crate::id::CallId;
 use crate::journal::{Admitted, DeletionRequest, Wait};
-use crate::model::deletion::{DeletionState, NO_SUCH_CALL};
-use crate::model::plan::{Decision, Operation, Refusal};
+use crate::model::deletion::{DeletionState, ENDED_BEFORE, NO_SUCH_CALL, RINGS_NO_MORE};
+use crate::model::plan::{Decision, Refusal};
 use crate::store::Standing;
 use crate::store::admission::Settled;
 
-/// Carries out a `DeleteCall`; gives none when the actor has to be checked anew.
+/// Carries out a `DeleteCall` or a `RejectCall`; gives none when the actor has to be checked anew.
 pub(super) async fn run(
     app: &App,
     actor: &Actor,
@@ -31,6 +31,7 @@ pub(super) async fn run(
     check(app, actor, &ask)?;
     let notes = notes(app, Some(&ask.selector));
     let request = DeletionRequest {
+        kind: ask.kind,
         selector: ask.selector,
         dry_run: ask.dry_run,
         reason: trail.personal.reason.clone(),
@@ -150,9 +151,9 @@ async fn pending(app: &App, outcome: Outcome, own: bool) -> Result<Outcome, Gate
 /// The answer when the deletion is over.
 fn over(outcome: Outcome, settled: &Settled) -> Result<Outcome, GatewayError> {
     let joined = outcome.kind == OutcomeKind::Joined;
-    let done = |kind, outcome| Outcome {
+    let done = |kind, outcome: Outcome| Outcome {
         kind: if joined { OutcomeKind::Joined } else { kind },
-        operation: Some(Operation::HangUp),
+        operation: settled.operation.or(outcome.operation),
         ..outcome
     };
     match settled.state {
@@ -164,7 +165,12 @@ fn over(outcome: Outcome, settled: &Settled) -> Result<Outcome, GatewayError> {
         DeletionState::Failed => Err(not_done(outcome, Refusal::RefusedByGraph)),
         DeletionState::Held => Err(not_done(outcome, Refusal::Policy)),
         DeletionState::Cancelled | DeletionState::Obsolete => {
-            Err(not_done(outcome, Refusal::Withdrawn))
+            let refusal = match settled.failure.as_deref() {
+                Some(RINGS_NO_MORE) => Refusal::RingsNoMore,
+                Some(ENDED_BEFORE) => Refusal::Ended,
+                _ => Refusal::Withdrawn,
+            };
+            Err(not_done(outcome, refusal))
         }
         DeletionState::Unknown
         | DeletionState::Open

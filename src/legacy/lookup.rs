@@ -12,7 +12,7 @@ use crate::access::Actor;
 use crate::app::App;
 use crate::config::legacy::CallField;
 use crate::id::{CallId, DeletionId};
-use crate::model::deletion::{DeletionState, NO_SUCH_CALL};
+use crate::model::deletion::{DeletionState, ENDED_BEFORE, NO_SUCH_CALL, RINGS_NO_MORE};
 use crate::model::plan::{self, Operation, Refusal};
 use crate::model::rights::Right;
 use crate::store::lookup::{CallReport, LookedUp};
@@ -127,7 +127,8 @@ fn named(call: &CallReport, imported: Option<&String>, fields: &[CallField]) -> 
 fn standing(details: DeletionDetails, sees_holds: bool) -> DeletionStanding {
     let DeletionDetails { row, end, steps, .. } = details;
     let is_hidden = row.state == DeletionState::Held && !sees_holds;
-    let step = steps.first();
+    // What came before it was not done in time.
+    let step = steps.last();
     let attempts = || steps.iter().flat_map(|step| &step.attempts);
     let last = attempts().max_by_key(|attempt| attempt.started_at);
     // While an attempt is under way the column says when its lease lapses.
@@ -151,7 +152,7 @@ fn standing(details: DeletionDetails, sees_holds: bool) -> DeletionStanding {
     }
 }
 
-/// The word of `Outcome` or `Reason` that a `DeleteCall` would be answered with now; none for what
+/// The word of `Outcome` or `Reason` that its request would be answered with now; none for what
 /// it cannot come to yet.
 fn word(state: DeletionState, failure: Option<&str>) -> Option<Result<OutcomeKind, Reason>> {
     Some(match state {
@@ -159,6 +160,9 @@ fn word(state: DeletionState, failure: Option<&str>) -> Option<Result<OutcomeKin
         DeletionState::Sent | DeletionState::Confirmed => Ok(OutcomeKind::Sent),
         DeletionState::Gone => Ok(OutcomeKind::Gone),
         DeletionState::Failed if failure == Some(NO_SUCH_CALL) => Err(Reason::Ended),
+        DeletionState::Obsolete if matches!(failure, Some(RINGS_NO_MORE | ENDED_BEFORE)) => {
+            Err(Reason::Ended)
+        }
         DeletionState::Failed => Err(Reason::RefusedByGraph),
         DeletionState::Held => Err(Reason::Policy),
         DeletionState::Cancelled | DeletionState::Obsolete => Err(Reason::Unavailable),
@@ -263,6 +267,9 @@ mod tests {
             assert_eq!(word(state, Some("why")), expected, "{state}");
         }
         assert_eq!(word(Failed, Some(NO_SUCH_CALL)), Some(Err(Reason::Ended)));
+        for too_late in [RINGS_NO_MORE, ENDED_BEFORE] {
+            assert_eq!(word(Obsolete, Some(too_late)), Some(Err(Reason::Ended)));
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::store::lookup::CallReport;
 /// The end of a request that was carried out.
 #[derive(Debug)]
 pub(crate) enum Done {
-    /// That of a `DeleteCall`.
+    /// That of a `DeleteCall` or a `RejectCall`.
     Deletion(Outcome),
     /// That of every other action.
     Found {
@@ -92,7 +92,7 @@ pub(crate) struct DeletionStanding {
     pub(crate) end: Option<CallEnd>,
 }
 
-/// What became of a `DeleteCall`.
+/// What became of a `DeleteCall` or a `RejectCall`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) kind: OutcomeKind,

@@ -82,7 +82,7 @@ pub(crate) fn done(done: &Done, style: &Style) -> Reply {
     }
 }
 
-/// Answers a `DeleteCall` that was carried out.
+/// Answers a `DeleteCall` or a `RejectCall` that was carried out.
 pub(crate) fn outcome(outcome: &Outcome, style: &Style) -> Reply {
     let (code, status) = codes::success(outcome.kind);
     let answer = Answer {

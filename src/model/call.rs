@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::id::{CallId, GraphCallId};
+
+/// For so long Graph lets a call be rejected that is not for policy recording.
+pub(crate) const LONGEST_RINGING: Duration = Duration::from_secs(15);
 
 /// A call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub(crate) struct Call {
     pub(crate) ended_at: Option<Timestamp>,
     /// When the registry was last told of it.
     pub(crate) last_seen_at: Timestamp,
+    /// Until when it can be rejected; none for one that is not known to ring.
+    pub(crate) rings_until: Option<Timestamp>,
 }
 
 /// Graph's `callState` (schema `v1.0-Prod`), and `ringing` of its beta.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::plan::RejectReason;
+
 /// An identical request within this time of one whose client went away joins it, because old HTTP
 /// stacks repeat a request silently.
 pub(crate) const REPEATED_BY_THE_STACK: Duration = Duration::from_secs(30);
@@ -11,6 +13,33 @@ pub(crate) const REPEATED_BY_THE_STACK: Duration = Duration::from_secs(30);
 /// A selector that matches nothing any more means the deletion that the same key made by it within
 /// this time.
 pub(crate) const REPEATED_BY_THE_CALLER: Duration = Duration::from_mins(10);
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeletionKind {
+    /// The end of a call, by whatever ends it.
+    DeleteCall,
+    /// The rejection of a call that rings, and nothing else.
+    RejectCall(RejectReason),
+}
+
+impl DeletionKind {
+    /// Its word in columns and logs.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::DeleteCall => "DeleteCall",
+            Self::RejectCall(_) => "RejectCall",
+        }
+    }
+
+    /// What whoever calls is told of a rejection.
+    pub(crate) const fn reject_reason(self) -> RejectReason {
+        match self {
+            Self::DeleteCall => RejectReason::None,
+            Self::RejectCall(reason) => reason,
+        }
+    }
+}
 
 /// Where a deletion stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,3 +127,10 @@ impl FromStr for DeletionState {
 
 /// Why a deletion failed whose call Graph does not have, and that no attempt of ours ended.
 pub(crate) const NO_SUCH_CALL: &str = "Graph has no such call";
+
+/// Why a rejection came too late for a call that goes on.
+pub(crate) const RINGS_NO_MORE: &str =
+    "the call was answered, or its time to be rejected was over, before Graph took it";
+
+/// Why a rejection came too late for a call that is over.
+pub(crate) const ENDED_BEFORE: &str = "the call ended before Graph took it";

@@ -26,6 +26,8 @@ pub(crate) struct KnownCall {
     pub(crate) first_seen_at: Timestamp,
     pub(crate) last_seen_at: Timestamp,
     pub(crate) started_at: Option<Timestamp>,
+    /// When it began to ring; none when nobody said that it does, whatever its state.
+    pub(crate) rings_since: Option<Timestamp>,
     pub(crate) answered_at: Option<Timestamp>,
     pub(crate) ended_at: Option<Timestamp>,
     pub(crate) end: EndReason,
@@ -51,6 +53,7 @@ impl KnownCall {
             first_seen_at: now,
             last_seen_at: now,
             started_at: None,
+            rings_since: None,
             answered_at: None,
             ended_at: None,
             end: EndReason::default(),
@@ -76,6 +79,10 @@ impl KnownCall {
         }
         if change.created || change.state.is_some_and(is_beginning) {
             self.started_at.get_or_insert(self.first_seen_at);
+        }
+        if change.state == Some(CallState::Incoming) {
+            // It may have rung before that was said: then there is less time, never more.
+            self.rings_since.get_or_insert(self.first_seen_at);
         }
         if change.state.is_some_and(is_answered) {
             self.answered_at.get_or_insert(now);
@@ -197,6 +204,18 @@ mod tests {
         };
         assert_eq!(told(is_beginning), [true, true, true, false, false, false, false]);
         assert_eq!(told(is_answered), [false, false, false, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_call_rings_when_that_is_said_of_it_and_since_it_was_first_heard_of() {
+        let later = NOW + CONFIRMATION;
+        let mut known = KnownCall::unheard_of(NOW);
+        let change = CallChange::of(GraphCallId("a".to_owned()));
+        known.merge(&change, None, NOW);
+        assert_eq!((known.state, known.rings_since), (CallState::Incoming, None));
+        let rings = CallChange { state: Some(CallState::Incoming), ..change };
+        known.merge(&rings, None, later);
+        assert_eq!(known.rings_since, Some(NOW));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId};
 use crate::model::call::{Call, CallState};
-use crate::model::deletion::DeletionState;
+use crate::model::deletion::{DeletionKind, DeletionState};
 use crate::model::selector::StatusWord;
 
 /// For so long a call is believed to be ending without a deletion of ours. Its end may never be
@@ -21,6 +21,7 @@ pub(crate) const ENDING_IS_BELIEVED: Duration = Duration::from_mins(1);
 /// What the decision depends on besides the view.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
+    pub(crate) kind: DeletionKind,
     /// The time of the request.
     pub(crate) now: Timestamp,
     /// The status words, when the parameter was sent.
@@ -49,7 +50,8 @@ pub(crate) trait View {
     /// [`REPEATED_BY_THE_CALLER`](crate::model::deletion::REPEATED_BY_THE_CALLER).
     fn earlier(&mut self) -> Result<Option<Earlier>, Self::Error>;
 
-    /// The deletion of this call that is open, or the one that Graph has taken.
+    /// The deletion of this call and of the question's kind that is open, or the one of whatever kind
+    /// that Graph has taken.
     fn deletion_of(&mut self, call: &Match) -> Result<Option<Earlier>, Self::Error>;
 
     /// A hold stands on this call.
@@ -83,6 +85,8 @@ pub(crate) struct Earlier {
     pub(crate) deletion_id: DeletionId,
     pub(crate) call_id: CallId,
     pub(crate) state: DeletionState,
+    /// What was sent last, or is to be sent.
+    pub(crate) operation: Option<Operation>,
 }
 
 /// What a request leads to.
@@ -205,6 +209,13 @@ fn decide_one<V: View>(
     if view.held(one)? {
         return Ok(Decision::Refuse { refusal: Refusal::Policy, call_id: Some(call_id) });
     }
+    // What rings for longer is about to be ended by Graph, or was answered without a word.
+    let rings = one.call.rings_until.is_some_and(|until| question.now < until);
+    if let (DeletionKind::RejectCall(_), false) = (question.kind, rings) {
+        let is_over = one.call.ended_at.is_some() || one.call.state >= CallState::Terminating;
+        let refusal = if is_over { Refusal::Ended } else { Refusal::RingsNoMore };
+        return Ok(Decision::Refuse { refusal, call_id: Some(call_id) });
+    }
     if one.call.ended_at.is_some() {
         if question.ended_is_success {
             return Ok(Decision::AlreadyEnded { call_id });
@@ -214,7 +225,7 @@ fn decide_one<V: View>(
     {
         return Ok(Decision::Ending { call_id });
     }
-    let operation = Operation::HangUp;
+    let operation = if rings { Operation::Reject } else { Operation::HangUp };
     Ok(if question.dry_run {
         Decision::WouldSend { call_id, operation }
     } else {
@@ -280,6 +291,36 @@ impl Operation {
     }
 }
 
+/// Why a call is rejected, as whoever calls is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum RejectReason {
+    /// `none`
+    #[default]
+    None,
+    /// `busy`
+    Busy,
+    /// `forbidden`
+    Forbidden,
+}
+
+impl RejectReason {
+    const ALL: [Self; 3] = [Self::None, Self::Busy, Self::Forbidden];
+
+    /// Reads Graph's word, in any case.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str().eq_ignore_ascii_case(word))
+    }
+
+    /// Graph's word.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Busy => "busy",
+            Self::Forbidden => "forbidden",
+        }
+    }
+}
+
 /// Why nothing is deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -289,6 +330,8 @@ pub(crate) enum Refusal {
     NoSuchDeletion,
     /// The call has ended; Graph said so.
     Ended,
+    /// The call is not known to ring, or not any more, so that it cannot be rejected.
+    RingsNoMore,
     /// Several calls match.
     Ambiguous(Ambiguity),
     /// A hold or another rule forbids it.

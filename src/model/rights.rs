@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub(crate) enum Right {
     /// `DeleteCall`
     DeleteCall,
+    /// `RejectCall`
+    RejectCall,
     /// `GetCallID`
     GetCallId,
     /// `GetCallInformation`
@@ -27,8 +29,9 @@ pub(crate) enum Right {
 }
 
 impl Right {
-    const NAMES: [(Self, &'static str); 9] = [
+    const NAMES: [(Self, &'static str); 10] = [
         (Self::DeleteCall, "DeleteCall"),
+        (Self::RejectCall, "RejectCall"),
         (Self::GetCallId, "GetCallID"),
         (Self::GetCallInformation, "GetCallInformation"),
         (Self::GetDeletion, "GetDeletion"),
@@ -61,8 +64,8 @@ impl fmt::Display for Right {
 /// A name that is no right, or none yet.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "unknown right: expected one of DeleteCall, GetCallID, GetCallInformation, GetDeletion, \
-         RequestToken, ReleaseToken, Notify, see-candidates, see-holds"
+    "unknown right: expected one of DeleteCall, RejectCall, GetCallID, GetCallInformation, \
+         GetDeletion, RequestToken, ReleaseToken, Notify, see-candidates, see-holds"
 )]
 pub(crate) struct UnknownRight;
 
@@ -91,7 +94,8 @@ mod tests {
     }
 
     #[test]
-    fn a_new_key_may_not_notify() {
+    fn a_new_key_may_neither_notify_nor_reject() {
         assert!(!Right::DEFAULT.contains(&Right::Notify));
+        assert!(!Right::DEFAULT.contains(&Right::RejectCall));
     }
 }

@@ -13,7 +13,7 @@ use crate::model::deletion::DeletionState;
 use crate::model::key::ApiKey;
 use crate::model::number::NumberingPlan;
 use crate::model::number::pattern::NumberPattern;
-use crate::model::plan::{Decision, Operation, Question};
+use crate::model::plan::{Decision, Operation, Question, RejectReason};
 use crate::model::selector::Selector;
 
 /// A request for a deletion, ready to be decided and recorded.
@@ -172,8 +172,11 @@ pub(crate) struct Leased {
     pub(crate) call_id: CallId,
     pub(crate) graph_id: GraphCallId,
     pub(crate) operation: Operation,
+    /// What whoever calls is told of a rejection.
+    pub(crate) reject_reason: RejectReason,
     /// An earlier attempt may have taken effect.
     pub(crate) earlier_effect_possible: bool,
+    /// That of the step: nothing of it is sent later.
     pub(crate) deadline: Timestamp,
 }
 
@@ -211,6 +214,17 @@ pub(crate) enum Next {
     },
     /// It is tried again then.
     At(Timestamp),
+    /// The call cannot be rejected any more: it is hung up.
+    Replan,
+}
+
+/// What was known before an answer came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Before {
+    /// An earlier attempt of the deletion may have taken effect.
+    pub(crate) effect_possible: bool,
+    /// The call was answered.
+    pub(crate) call_answered: bool,
 }
 
 /// A deletion that is over, for those who wait for it.
@@ -219,4 +233,6 @@ pub(crate) struct Settled {
     pub(crate) deletion_id: DeletionId,
     pub(crate) state: DeletionState,
     pub(crate) failure: Option<String>,
+    /// What was sent last, or was to be sent.
+    pub(crate) operation: Option<Operation>,
 }

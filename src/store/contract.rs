@@ -5,6 +5,7 @@ mod keys;
 mod news;
 mod reconcile;
 mod records;
+mod ringing;
 mod roster;
 
 use std::time::Duration;

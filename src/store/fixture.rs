@@ -22,7 +22,7 @@ use crate::config::legacy::{CallField, Mapping};
 use crate::id::{CallId, DeletionId, GraphCallId, KeyId, ProcessId, TenantId};
 use crate::model::call::{CallState, Party};
 use crate::model::chain::{AuditEvent, Personal};
-use crate::model::deletion::DeletionState;
+use crate::model::deletion::{DeletionKind, DeletionState};
 use crate::model::key::ApiKey;
 use crate::model::number::{Number, NumberingPlan};
 use crate::model::plan::Question;
@@ -202,6 +202,7 @@ impl Fixture {
         Ask {
             checked: self.checked(self.key_row, None).await,
             question: Question {
+                kind: DeletionKind::DeleteCall,
                 now,
                 status: selector.status.clone(),
                 dry_run: false,

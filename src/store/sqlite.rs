@@ -16,11 +16,13 @@ mod lookup;
 mod model_test;
 mod reconcile;
 mod resolve;
+mod ringing;
 mod sender;
 mod sessions;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod users;
 mod writer;
 

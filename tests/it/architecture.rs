@@ -58,7 +58,7 @@ const APART: &str = "simulator";
 
 /// Each migration's SHA-256. A migration that somebody may have run is never edited: the next
 /// change is the next file, and its digest the next line.
-const MIGRATIONS: [(&str, &str); 3] = [
+const MIGRATIONS: [(&str, &str); 4] = [
     (
         "migrations/sqlite/V0001__init.sql",
         "e9f32080c1614990feba74cc009cb7c210eeb230395c283deb4809e873c8e021",
@@ -70,6 +70,10 @@ const MIGRATIONS: [(&str, &str); 3] = [
     (
         "migrations/sqlite/V0003__access.sql",
         "82185a81641f8d3fbc24f549bfdf1dd4ccf62b4b585eca3af3ff8d0c2bb97378",
+    ),
+    (
+        "migrations/sqlite/V0004__reject.sql",
+        "491d2ab6391b7d205f1017cb18a482734bc5037000cb078a51edfdf6b2b16ded",
     ),
 ];
 

@@ -16,6 +16,7 @@ mod peers;
 mod policies;
 mod quirks;
 mod refusals;
+mod reject;
 mod release;
 mod repeats;
 mod strangers;

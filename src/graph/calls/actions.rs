@@ -3,10 +3,11 @@
 
 #![cfg_attr(
     not(test),
-    expect(dead_code, reason = "the actions that send these come with the next step")
+    expect(dead_code, reason = "removing, inviting and the roster come with the next step")
 )]
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
@@ -17,6 +18,7 @@ use crate::graph::error::GraphError;
 use crate::graph::{Answer, GraphClient, LONGEST_BODY, Request, Tenant, model};
 use crate::id::{GraphCallId, TenantId};
 use crate::model::change::Participant;
+use crate::model::plan::RejectReason;
 
 /// A roster with more pages than this is not read to its end, so it is none.
 const MOST_PAGES: usize = 50;
@@ -24,14 +26,6 @@ const MOST_PAGES: usize = 50;
 const MOST_PARTICIPANTS: usize = 5_000;
 /// The longest `clientContext` in characters.
 const LONGEST_CONTEXT: usize = 256;
-
-/// Why a call is rejected, as whoever calls is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RejectReason {
-    None,
-    Busy,
-    Forbidden,
-}
 
 /// Whom a call is to be joined by.
 #[derive(Clone, Debug)]
@@ -55,17 +49,6 @@ pub(crate) struct Invited {
     pub(crate) operation_id: String,
     /// The id that the invited one will have in the call, where Graph says so already.
     pub(crate) participant_id: Option<String>,
-}
-
-impl RejectReason {
-    /// Graph's word.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Busy => "busy",
-            Self::Forbidden => "forbidden",
-        }
-    }
 }
 
 impl ClientContext {
@@ -94,16 +77,21 @@ impl Invitation {
 }
 
 impl GraphClient {
-    /// Rejects a call that has not been answered. No `callbackUri` is sent with it.
+    /// Rejects a call that has not been answered. No `callbackUri` is sent with it. It is over after
+    /// `within`, logins included: nothing of it is sent later.
     pub(crate) async fn reject(
         &self,
         tenant: &TenantId,
         call: &GraphCallId,
         reason: RejectReason,
+        within: Duration,
     ) -> Answer {
-        let request = Request::new(Method::POST, &[&call.0, "reject"], 0);
-        let request = request.map(|request| request.with(&json!({"reason": reason.as_str()})));
-        self.ask(tenant, request).await.and_then(|_body| Ok(()))
+        let deadline = Instant::now() + self.request_timeout.min(within);
+        let Some(request) = Request::new(Method::POST, &[&call.0, "reject"], 0) else {
+            return Answer::unsent(GraphError::UnusableId);
+        };
+        let request = request.with(&json!({"reason": reason.as_str()}));
+        self.send_by(tenant, &request, deadline).await.and_then(|_body| Ok(()))
     }
 
     /// Removes one participant, or takes an invitation back. Doing it twice does no harm.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::deletion::DeletionState::{Cancelled, Failed, Gone, Sent};
+use crate::model::plan::Operation;
 use crate::store::admission::Next;
 use crate::store::fixture::{LEASE, answered};
 
@@ -96,4 +97,28 @@ async fn whoever_joined_is_told_of_a_withdrawal_whose_caller_is_gone() {
     drop((first, own, joined));
     running.graph.answer(TAKEN);
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_that_was_answered_or_rang_too_long_since_the_lease_is_hung_up() {
+    for is_answered in [true, false] {
+        let mut running = Running::start(1).await;
+        let rings = format!("UPDATE calls SET state = 'incoming', rings_since = {}", NOW.0);
+        running.there.by_hand(&rings);
+        let leased = running.there.begin("a", NOW).await;
+        assert_eq!(leased.operation, Operation::Reject);
+        if is_answered {
+            running.there.by_hand("UPDATE calls SET state = 'established'");
+        } else {
+            running.clock.advance(Duration::from_secs(15));
+        }
+        let slot = Arc::clone(&running.journal.slots).acquire_owned().await.unwrap();
+        running.journal.ready.send(Ready { leased, began: Instant::now(), slot }).unwrap();
+        assert_eq!(running.graph.next().await, "a", "a hang-up");
+        let unsent = "SELECT count(*) FROM attempts WHERE position = 1 AND error LIKE 'not sent%'";
+        assert_eq!(running.count(unsent), 1);
+        running.graph.answer(TAKEN);
+        let there = running.stop().await;
+        assert_eq!(there.look::<String>("SELECT state FROM deletions"), "sent");
+    }
 }

@@ -25,13 +25,14 @@ pub(crate) enum Name {
     Status,
     DeletionId,
     Scope,
+    RejectReason,
     DryRun,
     Detail,
     Reason,
 }
 
 /// Every spelling, without case; the first of a parameter is the documented one.
-const SPELLINGS: [(&str, Name); 19] = [
+const SPELLINGS: [(&str, Name); 20] = [
     ("action", Name::Action),
     ("apiKey", Name::ApiKey),
     ("token", Name::Token),
@@ -49,6 +50,7 @@ const SPELLINGS: [(&str, Name); 19] = [
     ("status", Name::Status),
     ("deletionID", Name::DeletionId),
     ("scope", Name::Scope),
+    ("rejectReason", Name::RejectReason),
     ("dryRun", Name::DryRun),
     ("detail", Name::Detail),
     ("reason", Name::Reason),

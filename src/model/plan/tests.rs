@@ -1,5 +1,7 @@
 //! Each row of the decision, on a view that stands in memory.
 
+mod ringing;
+
 use std::convert::Infallible;
 
 use super::*;
@@ -52,6 +54,7 @@ impl View for Shown {
 
 const NOW: Timestamp = Timestamp(1_000_000);
 const QUESTION: Question = Question {
+    kind: DeletionKind::DeleteCall,
     now: NOW,
     status: None,
     dry_run: false,
@@ -68,6 +71,7 @@ fn a_call(name: &str, state: CallState, ended_at: Option<Timestamp>) -> Match {
         started_at: Some(Timestamp(1)),
         ended_at,
         last_seen_at: NOW,
+        rings_until: None,
     };
     Match { row: 7, call, other_party: Some("***123".to_owned()) }
 }
@@ -90,7 +94,7 @@ fn one(call: Match) -> Shown {
 
 fn earlier(state: DeletionState) -> Earlier {
     let deletion_id = "0190a5c0-0000-7000-8000-000000000001".parse().unwrap();
-    Earlier { deletion_id, call_id: CallId::new("earlier"), state }
+    Earlier { deletion_id, call_id: CallId::new("earlier"), state, operation: None }
 }
 
 /// Every state, and whether a deletion in it is joined, has been taken, or is as if there were none.

@@ -3,17 +3,19 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::access::still_stands;
-use super::{Sqlite, audit, resolve};
+use super::{Sqlite, audit, resolve, turns};
 use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId};
-use crate::model::deletion::{REPEATED_BY_THE_CALLER, REPEATED_BY_THE_STACK};
+use crate::model::call::LONGEST_RINGING;
+use crate::model::deletion::{DeletionKind, REPEATED_BY_THE_CALLER, REPEATED_BY_THE_STACK};
 use crate::model::plan::{Decision, Earlier, Match, Matches, Operation, Refusal, View, decide};
 use crate::model::selector::StatusWord;
 use crate::store::admission::{Admission, Ask, Decided, Leased, Selection, StepRef};
 use crate::store::error::StoreError;
 
-/// The kind of a deletion that was asked for by `DeleteCall`.
-const DELETE_CALL: &str = "DeleteCall";
+/// The operation of the last step of `deletions AS d`.
+pub(super) const LAST_OPERATION: &str = "(SELECT operation FROM steps WHERE steps.deletion = d.deletion \
+                              ORDER BY position DESC LIMIT 1)";
 
 impl Sqlite {
     /// See [`crate::store::Store::admit`].
@@ -69,6 +71,10 @@ fn record(
 ) -> Result<Option<Leased>, StoreError> {
     let selection = &ask.selection;
     let session = ask.checked.session.as_deref();
+    let deadline = step_deadline(ask, call, operation);
+    // Nothing else takes the place of a rejection that came too late.
+    let is_all = matches!(ask.question.kind, DeletionKind::RejectCall(_));
+    let deletion_deadline = if is_all { deadline } else { ask.deadline };
     connection
         .prepare_cached(
             "INSERT INTO deletions (deletion_id, tenant, kind, key, session, user, peer, selector, \
@@ -78,7 +84,7 @@ fn record(
         .execute(params![
             deletion_id.to_string(),
             selection.tenant_row,
-            DELETE_CALL,
+            ask.question.kind.as_str(),
             ask.checked.key.row,
             session.map(|session| session.row),
             session.and_then(|session| session.user_row),
@@ -88,16 +94,19 @@ fn record(
             ask.reason,
             call.row,
             ask.now.0,
-            ask.deadline.0
+            deletion_deadline.0
         ])?;
     let step = StepRef { deletion: connection.last_insert_rowid(), position: 1 };
-    let due = ask.lease.map_or(ask.now, |lease| lease.until);
-    let leased = i64::from(ask.lease.is_some());
+    let is_free = !turns::is_another_sent(connection, call.row, step.deletion)?;
+    let lease = ask.lease.filter(|_| is_free);
+    let due = lease.map_or(ask.now, |lease| lease.until);
+    let leased = i64::from(lease.is_some());
+    let reject_reason = ask.question.kind.reject_reason();
     connection
         .prepare_cached(
             "INSERT INTO steps (deletion, position, tenant, operation, state, attempts, \
-             next_attempt_at, deadline_at, lease_owner, lease_until, fence) \
-             VALUES (?1, ?2, ?3, ?4, 'open', ?5, ?6, ?7, ?8, ?9, ?5)",
+             next_attempt_at, deadline_at, lease_owner, lease_until, fence, reject_reason) \
+             VALUES (?1, ?2, ?3, ?4, 'open', ?5, ?6, ?7, ?8, ?9, ?5, ?10)",
         )?
         .execute(params![
             step.deletion,
@@ -106,11 +115,12 @@ fn record(
             operation.as_str(),
             leased,
             due.0,
-            ask.deadline.0,
-            ask.lease.map(|lease| lease.owner.to_string()),
-            ask.lease.map(|lease| lease.until.0)
+            deadline.0,
+            lease.map(|lease| lease.owner.to_string()),
+            lease.map(|lease| lease.until.0),
+            (operation == Operation::Reject).then(|| reject_reason.as_str())
         ])?;
-    if ask.lease.is_none() {
+    if lease.is_none() {
         return Ok(None);
     }
     connection
@@ -128,9 +138,17 @@ fn record(
         call_id: call.call.call_id.clone(),
         graph_id: call.call.graph_id.clone(),
         operation,
+        reject_reason,
         earlier_effect_possible: false,
-        deadline: ask.deadline,
+        deadline,
     }))
+}
+
+/// Until when the operation is tried: nothing is rejected that rings no more, and no clock that was
+/// ahead when the call began makes that time longer.
+fn step_deadline(ask: &Ask, call: &Match, operation: Operation) -> Timestamp {
+    let rings_until = call.call.rings_until.filter(|_| operation == Operation::Reject);
+    rings_until.map_or(ask.deadline, |until| until.min(ask.now + LONGEST_RINGING).min(ask.deadline))
 }
 
 /// Takes the place of the caller before, when the deletion was asked for by the same key and
@@ -192,8 +210,8 @@ impl Transaction<'_> {
     ) -> Result<Option<Earlier>, StoreError> {
         let selection: &Selection = &self.ask.selection;
         let sql = format!(
-            "SELECT d.deletion_id, c.call_id, d.state FROM deletions AS d JOIN calls AS c \
-             ON c.call = d.call WHERE d.key = ?1 AND d.selector_hash = ?2 AND d.created_at > ?3 \
+            "SELECT d.deletion_id, c.call_id, d.state, {LAST_OPERATION} FROM deletions AS d \
+             JOIN calls AS c ON c.call = d.call WHERE d.key = ?1 AND d.selector_hash = ?2 AND d.created_at > ?3 \
              AND d.selector = ?4 AND d.kind = ?5 {condition} ORDER BY d.created_at DESC, \
              d.deletion DESC LIMIT 1"
         );
@@ -205,7 +223,7 @@ impl Transaction<'_> {
                     selection.hash,
                     made_since.0,
                     selection.canonical,
-                    DELETE_CALL,
+                    self.ask.question.kind.as_str(),
                     since.0
                 ],
                 earlier,
@@ -238,13 +256,13 @@ impl View for Transaction<'_> {
 
     fn deletion_of(&mut self, call: &Match) -> Result<Option<Earlier>, StoreError> {
         self.connection
-            .prepare_cached(
-                "SELECT d.deletion_id, c.call_id, d.state FROM deletions AS d JOIN calls AS c \
-                 ON c.call = d.call WHERE d.call = ?1 AND d.kind = ?2 \
-                 AND d.state IN ('open', 'sent', 'confirmed', 'gone') \
-                 ORDER BY d.state = 'open' DESC, d.deletion DESC LIMIT 1",
-            )?
-            .query_row(params![call.row, DELETE_CALL], earlier)
+            .prepare_cached(&format!(
+                "SELECT d.deletion_id, c.call_id, d.state, {LAST_OPERATION} FROM deletions AS d \
+                 JOIN calls AS c ON c.call = d.call WHERE d.call = ?1 \
+                 AND (d.state IN ('sent', 'confirmed', 'gone') OR d.state = 'open' AND d.kind = ?2) \
+                 ORDER BY d.state = 'open' DESC, d.deletion DESC LIMIT 1"
+            ))?
+            .query_row(params![call.row, self.ask.question.kind.as_str()], earlier)
             .optional()?
             .transpose()
     }
@@ -275,11 +293,13 @@ pub(super) fn held(connection: &Connection, call: i64) -> Result<bool, StoreErro
 fn earlier(row: &Row<'_>) -> rusqlite::Result<Result<Earlier, StoreError>> {
     let (deletion_id, call_id, state): (String, String, String) =
         (row.get(0)?, row.get(1)?, row.get(2)?);
+    let operation: Option<String> = row.get(3)?;
     Ok(deletion_id.parse().map_err(StoreError::unexpected).and_then(|deletion_id| {
         Ok(Earlier {
             deletion_id,
             call_id: CallId::new(&call_id),
             state: state.parse().map_err(StoreError::unexpected)?,
+            operation: operation.as_deref().and_then(Operation::from_word),
         })
     }))
 }

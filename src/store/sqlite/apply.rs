@@ -144,7 +144,7 @@ fn find(
         .prepare_cached(
             "SELECT call, state, direction, app_id, chain_id, thread_id, join_meeting_id, subject, \
              observed, first_seen_at, last_seen_at, started_at, answered_at, ended_at, end_code, \
-             end_subcode, end_message, end_reason, look_at, roster_sequence FROM calls \
+             end_subcode, end_message, end_reason, look_at, roster_sequence, rings_since FROM calls \
              WHERE tenant = ?1 AND graph_id = ?2",
         )?
         .query_row(params![tenant, graph_id.0], |row| Ok(read(row)))
@@ -177,6 +177,7 @@ fn read(row: &Row<'_>) -> Result<(i64, KnownCall), StoreError> {
         },
         look_at: time(row, 18)?,
         roster_sequence: row.get(19)?,
+        rings_since: time(row, 20)?,
     };
     Ok((row.get(0)?, known))
 }
@@ -201,8 +202,8 @@ fn insert(
             "INSERT INTO calls (tenant, call_id, graph_id, graph_key, app_id, chain_id, thread_id, \
              join_meeting_id, direction, state, subject, observed, first_seen_at, last_seen_at, \
              started_at, answered_at, ended_at, end_code, end_subcode, end_message, end_reason, \
-             look_at, look_wanted) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
-             ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+             look_at, look_wanted, rings_since) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
+             ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
         )?
         .execute(params![
             tenant,
@@ -227,7 +228,8 @@ fn insert(
             known.end.message,
             known.end.word,
             known.look_at.map(|at| at.0),
-            is_look_wanted
+            is_look_wanted,
+            known.rings_since.map(|at| at.0)
         ])?;
     Ok(connection.last_insert_rowid())
 }
@@ -251,7 +253,8 @@ fn update(
             .prepare_cached(
                 "UPDATE calls SET state = ?2, direction = ?3, app_id = ?4, subject = ?5, \
                  observed = ?6, last_seen_at = ?7, started_at = ?8, answered_at = ?9, \
-                 end_code = ?10, end_subcode = ?11, end_message = ?12, end_reason = ?13 \
+                 end_code = ?10, end_subcode = ?11, end_message = ?12, end_reason = ?13, \
+                 rings_since = ?14 \
                  WHERE call = ?1",
             )?
             .execute(params![
@@ -267,7 +270,8 @@ fn update(
                 known.end.code,
                 known.end.subcode,
                 known.end.message,
-                known.end.word
+                known.end.word,
+                known.rings_since.map(|at| at.0)
             ])?;
     }
     if indexed(before) != indexed(known) {
@@ -292,8 +296,10 @@ fn update(
 /// Nothing differs but the time of the last news, and what has a statement of its own. A text that
 /// is known stays as it is.
 fn is_plainly_equal(before: &KnownCall, known: &KnownCall) -> bool {
-    let values =
-        |known: &KnownCall| (known.state, known.direction, known.started_at, known.answered_at);
+    let values = |known: &KnownCall| {
+        let times = [known.started_at, known.rings_since, known.answered_at];
+        (known.state, known.direction, times)
+    };
     let texts = |known: &KnownCall| {
         [known.app_id.is_some(), known.subject.is_some(), known.observed.is_some()]
     };

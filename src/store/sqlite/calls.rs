@@ -152,8 +152,8 @@ impl<'c> Inserts<'c> {
         let call = connection.prepare_cached(
             "INSERT INTO calls (tenant, call_id, graph_id, graph_key, platform_call_id, native_id, \
              meeting_id, direction, state, subject, first_seen_at, last_seen_at, started_at, \
-             ended_at, look_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13, ?14) \
+             ended_at, look_at, rings_since) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12, ?13, ?14, ?15) \
              ON CONFLICT (tenant, graph_id) DO NOTHING",
         )?;
         let party = connection.prepare_cached(
@@ -193,7 +193,8 @@ impl<'c> Inserts<'c> {
             now.0,
             call.started_at.map(|at| at.0),
             ended_at,
-            merge::first_look(call.state, call.ended_at, now).map(|at| at.0)
+            merge::first_look(call.state, call.ended_at, now).map(|at| at.0),
+            rings_since(call).map(|at| at.0)
         ])?;
         if inserted == 0 {
             return Ok(false);
@@ -252,7 +253,8 @@ fn merge_imported(
              THEN started_at ELSE coalesce(?10, started_at) END, ended_at = ?11, \
              answered_at = min(answered_at, coalesce(?11, answered_at)), \
              look_at = CASE WHEN ?12 IS NOT NULL THEN min(coalesce(look_at, ?12), ?12) \
-             WHEN ended_at IS NOT NULL THEN look_at END \
+             WHEN ended_at IS NOT NULL THEN look_at END, \
+             rings_since = min(coalesce(rings_since, ?13), coalesce(?13, rings_since)) \
              WHERE call = ?1",
         )?
         .execute(params![
@@ -267,7 +269,8 @@ fn merge_imported(
             now.0,
             call.started_at.map(|at| at.0),
             ended_at.map(|at| at.0),
-            look_at.map(|at| at.0)
+            look_at.map(|at| at.0),
+            rings_since(call).map(|at| at.0)
         ])?;
     if let (false, Some(ended_at)) = (had_ended, ended_at) {
         // It may have ended long ago, and before our attempt.
@@ -275,6 +278,11 @@ fn merge_imported(
         reconcile::confirm_deletions(connection, row, now)?;
     }
     add_parties(connection, row, call, ended_at)
+}
+
+/// When an imported call began to ring: one of which that is not said may ring no more.
+fn rings_since(call: &ImportedCall) -> Option<Timestamp> {
+    call.started_at.filter(|_| call.state == CallState::Incoming)
 }
 
 /// Adds the parties that a known call does not have yet.

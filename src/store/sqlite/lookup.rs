@@ -158,9 +158,9 @@ pub(super) fn end(connection: &Connection, call: i64) -> Result<Option<CallEnd>,
 pub(super) fn our_part(connection: &Connection, call: i64) -> Result<OurPart, StoreError> {
     // 'gone' is no answer that Graph took it. An attempt counts until its answer says otherwise.
     let mut statement = connection.prepare_cached(
-        "SELECT EXISTS (SELECT 1 FROM deletions WHERE call = ?1 AND kind = 'DeleteCall' \
+        "SELECT EXISTS (SELECT 1 FROM deletions WHERE call = ?1 AND kind IN ('DeleteCall', 'RejectCall') \
          AND ended_before = 0 AND state IN ('sent', 'confirmed')), \
-         EXISTS (SELECT 1 FROM deletions AS d WHERE d.call = ?1 AND d.kind = 'DeleteCall' \
+         EXISTS (SELECT 1 FROM deletions AS d WHERE d.call = ?1 AND d.kind IN ('DeleteCall', 'RejectCall') \
          AND d.ended_before = 0 AND (d.state = 'gone' OR EXISTS (SELECT 1 FROM attempts AS a \
          WHERE a.deletion = d.deletion AND a.effect_possible = 1)))",
     )?;

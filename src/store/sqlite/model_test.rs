@@ -6,10 +6,13 @@ mod registry;
 use std::sync::Arc;
 
 pub(super) use self::registry::Dice;
-use self::registry::{Known, PREFIXES, Recorded, Registry, database, imported, nothing, selector};
+use self::registry::{Known, PREFIXES, Recorded, Registry, nothing, selector};
+pub(super) use self::registry::{database, imported};
 use super::{admit, calls};
 use crate::clock::Timestamp;
-use crate::model::deletion::{DeletionState, REPEATED_BY_THE_CALLER, REPEATED_BY_THE_STACK};
+use crate::model::deletion::{
+    DeletionKind, DeletionState, REPEATED_BY_THE_CALLER, REPEATED_BY_THE_STACK,
+};
 use crate::model::number::pattern::NumberPattern;
 use crate::model::number::{NumberingPlan, masked};
 use crate::model::plan::{
@@ -102,6 +105,7 @@ fn ask(dice: &mut Dice, selector: Selector) -> Ask {
         // Four keys were made, each of which moved it.
         checked: Checked { generation: 5, key: Arc::new(key), session: None },
         question: Question {
+            kind: DeletionKind::DeleteCall,
             now: NOW,
             status: selector.status.clone(),
             dry_run: dice.one_in(4),
@@ -200,7 +204,7 @@ impl Naive<'_> {
 
     fn told(&self, one: &Recorded) -> Earlier {
         let call_id = self.registry.calls[one.call].call.call_id.clone();
-        Earlier { deletion_id: one.id, call_id, state: one.state }
+        Earlier { deletion_id: one.id, call_id, state: one.state, operation: None }
     }
 
     fn shown(&self, known: &Known, several: bool) -> Match {
@@ -255,8 +259,7 @@ impl View for Naive<'_> {
         let call = self.known(call);
         let counts = |one: &&Recorded| {
             one.call == call
-                && one.by_delete_call
-                && (one.state == DeletionState::Open || one.state.is_taken())
+                && (one.by_delete_call && one.state == DeletionState::Open || one.state.is_taken())
         };
         let all = self.registry.deletions.iter().filter(counts);
         let newest = all.max_by_key(|one| (one.state == DeletionState::Open, one.row));

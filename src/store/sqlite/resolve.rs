@@ -20,8 +20,9 @@ use crate::model::selector::StatusWord;
 use crate::store::admission::Selection;
 use crate::store::error::StoreError;
 
+/// What is read of a call; when it ended, by [`END`], comes after it.
 const CALL: &str = "SELECT c.call, c.call_id, c.graph_id, c.state, c.started_at, c.ended_at, \
-                    c.last_seen_at, ";
+                    c.last_seen_at, c.rings_until, ";
 
 /// When a call ended: as it was told, or else when Graph took our deletion of it.
 const END: &str = "coalesce(c.ended_at, \
@@ -66,7 +67,7 @@ pub(super) fn matching(
     while matches.count <= Ambiguity::COUNTED
         && let Some(row) = rows.next()?
     {
-        let end: Option<i64> = row.get(7)?;
+        let end: Option<i64> = row.get(8)?;
         if let Among::Ended { since } = among
             && (end.is_none_or(|end| end < since) || latest.is_some_and(|latest| latest != end))
         {
@@ -219,7 +220,7 @@ impl Candidates {
     /// order they became known, so that the candidates that are listed are always the same.
     fn statement(&self, source: &str, among: Among) -> String {
         let (end, order) = match among {
-            Among::Ended { .. } => (END, "8 DESC, c.call"),
+            Among::Ended { .. } => (END, "9 DESC, c.call"),
             Among::All | Among::Ongoing => ("NULL", "c.call"),
         };
         let conditions = self.conditions.parts.join(" AND ");
@@ -335,6 +336,7 @@ fn read_match(row: &Row<'_>) -> Result<Match, StoreError> {
         started_at: row.get::<_, Option<i64>>(4)?.map(Timestamp),
         ended_at: row.get::<_, Option<i64>>(5)?.map(Timestamp),
         last_seen_at: Timestamp(row.get(6)?),
+        rings_until: row.get::<_, Option<i64>>(7)?.map(Timestamp),
     };
     Ok(Match { row: row.get(0)?, call, other_party: None })
 }

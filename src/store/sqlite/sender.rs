@@ -3,13 +3,14 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::settle::end;
-use super::{Sqlite, admit};
+use super::admit::LAST_OPERATION;
+use super::settle::{end, end_unsent};
+use super::{Sqlite, admit, ringing, turns};
 use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId, GraphCallId, ProcessId, TenantId};
 use crate::model::deletion::{DeletionState, REPEATED_BY_THE_STACK};
-use crate::model::plan::Operation;
-use crate::store::admission::{Claim, Lease, Leased, Settled, StepRef};
+use crate::model::plan::{Operation, RejectReason};
+use crate::store::admission::{Before, Claim, Lease, Leased, Settled, StepRef};
 use crate::store::error::StoreError;
 use crate::store::{Due, Standing};
 
@@ -34,14 +35,16 @@ impl Sqlite {
         self.write(move |connection| lease_due(connection, now, lease, limit, &sending)).await
     }
 
-    /// See [`crate::store::Store::earlier_effect_possible`].
-    pub(crate) async fn earlier_effect_possible(
-        &self,
-        step: StepRef,
-        attempt: i64,
-    ) -> Result<bool, StoreError> {
+    /// See [`crate::store::Store::before`].
+    pub(crate) async fn before(&self, step: StepRef, attempt: i64) -> Result<Before, StoreError> {
         // On the writer's connection, behind every settlement that was queued before.
-        self.write(move |connection| effect_possible(connection, step, attempt)).await
+        self.write(move |connection| {
+            Ok(Before {
+                effect_possible: effect_possible(connection, step, attempt)?,
+                call_answered: ringing::was_answered(connection, step)?,
+            })
+        })
+        .await
     }
 
     /// See [`crate::store::Store::withdraw`].
@@ -76,7 +79,7 @@ impl Sqlite {
     }
 }
 
-fn take_over(
+pub(super) fn take_over(
     connection: &Connection,
     process: ProcessId,
     now: Timestamp,
@@ -102,7 +105,7 @@ fn take_over(
     )?)
 }
 
-fn lease_due(
+pub(super) fn lease_due(
     connection: &Connection,
     now: Timestamp,
     lease: Lease,
@@ -110,9 +113,9 @@ fn lease_due(
     sending: &[StepRef],
 ) -> Result<Due, StoreError> {
     let mut due = Due::default();
-    let found: Vec<(StepRef, i64, i64)> = connection
+    let found: Vec<DueStep> = connection
         .prepare_cached(
-            "SELECT s.deletion, s.position, d.call, s.deadline_at FROM steps AS s \
+            "SELECT s.deletion, s.position, d.call, d.deadline_at, s.operation FROM steps AS s \
              JOIN deletions AS d ON d.deletion = s.deletion \
              WHERE s.state = 'open' AND s.next_attempt_at <= ?1 AND d.state = 'open' \
              ORDER BY s.next_attempt_at LIMIT ?2",
@@ -120,15 +123,16 @@ fn lease_due(
         .query_map(
             params![now.0, i64::try_from(limit + sending.len()).unwrap_or(i64::MAX)],
             |row| {
-                Ok((
-                    StepRef { deletion: row.get(0)?, position: row.get(1)? },
-                    row.get(2)?,
-                    row.get(3)?,
-                ))
+                Ok(DueStep {
+                    step: StepRef { deletion: row.get(0)?, position: row.get(1)? },
+                    call: row.get(2)?,
+                    deadline: Timestamp(row.get(3)?),
+                    is_reject: row.get::<_, String>(4)? == Operation::Reject.as_str(),
+                })
             },
         )?
         .collect::<Result<_, _>>()?;
-    for (step, call, deadline) in found {
+    for DueStep { step, call, deadline, is_reject } in found {
         if sending.contains(&step) {
             due.skipped = true;
             continue;
@@ -136,20 +140,27 @@ fn lease_due(
         if due.leased.len() + due.over.len() == limit {
             break;
         }
-        let (state, why) = if deadline <= now.0 {
+        let is_late = is_reject && !ringing::still_rings(connection, step, now)?;
+        let too_late = if is_late { ringing::too_late(connection, step)? } else { None };
+        let (state, why) = if turns::is_another_sent(connection, call, step.deletion)? {
+            turns::wait(connection, step, now)?;
+            continue;
+        } else if turns::is_another_taken(connection, call, step.deletion)? {
+            due.over.push(end(connection, step, DeletionState::Gone, None, now)?);
+            continue;
+        } else if let Some(why) = too_late {
+            (DeletionState::Obsolete, why)
+        } else if deadline <= now {
             (DeletionState::Obsolete, "its deadline passed before Graph took it")
         } else if admit::held(connection, call)? {
             (DeletionState::Held, "a hold was set before it was sent")
         } else {
+            let step =
+                if is_late { ringing::hang_up_instead(connection, step, now)? } else { step };
             due.leased.push(lease_one(connection, step, now, lease)?);
             continue;
         };
-        due.over.push(if effect_possible(connection, step, i64::MAX)? {
-            let why = format!("{why}, and an earlier attempt may have taken effect");
-            end(connection, step, DeletionState::Unknown, Some(&why), now)?
-        } else {
-            end(connection, step, state, Some(why), now)?
-        });
+        due.over.push(end_unsent(connection, step, state, why, now)?);
     }
     // The same rows as above: one that is never leased must not be due for ever.
     due.next = connection
@@ -165,19 +176,29 @@ fn lease_due(
     Ok(due)
 }
 
-/// An attempt of this step with a number below `before` may have taken effect, or has: the answer
-/// of one whose lease had lapsed may have come and settled nothing.
-fn effect_possible(
+/// A step that is due.
+struct DueStep {
+    step: StepRef,
+    call: i64,
+    /// The deletion's.
+    deadline: Timestamp,
+    is_reject: bool,
+}
+
+/// An attempt of this deletion with a number below `before` may have taken effect, or has: the answer
+/// of one whose lease had lapsed may have come and settled nothing. Attempts are counted through, from
+/// step to step.
+pub(super) fn effect_possible(
     connection: &Connection,
     step: StepRef,
     before: i64,
 ) -> Result<bool, StoreError> {
     Ok(connection
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM attempts WHERE deletion = ?1 AND position = ?2 \
-             AND number < ?3 AND (effect_possible = 1 OR status BETWEEN 200 AND 299))",
+            "SELECT EXISTS (SELECT 1 FROM attempts WHERE deletion = ?1 AND number < ?2 \
+             AND (effect_possible = 1 OR status BETWEEN 200 AND 299))",
         )?
-        .query_row(params![step.deletion, step.position, before], |row| row.get(0))?)
+        .query_row(params![step.deletion, before], |row| row.get(0))?)
 }
 
 /// Puts the next attempt on disk as started and gives the step to the lease's owner.
@@ -197,7 +218,7 @@ fn lease_one(
     let leased = connection
         .prepare_cached(
             "SELECT s.fence, s.attempts, s.operation, s.deadline_at, d.deletion_id, t.tenant_id, \
-             c.call_id, c.graph_id FROM steps AS s JOIN deletions AS d ON d.deletion = s.deletion \
+             c.call_id, c.graph_id, s.reject_reason FROM steps AS s JOIN deletions AS d ON d.deletion = s.deletion \
              JOIN calls AS c ON c.call = d.call JOIN tenants AS t ON t.tenant = d.tenant \
              WHERE s.deletion = ?1 AND s.position = ?2",
         )?
@@ -221,6 +242,7 @@ fn read_leased(
 ) -> Result<Leased, StoreError> {
     let operation: String = row.get(2)?;
     let deletion_id: String = row.get(4)?;
+    let reject_reason: Option<String> = row.get(8)?;
     Ok(Leased {
         step,
         fence: row.get(0)?,
@@ -231,6 +253,10 @@ fn read_leased(
         graph_id: GraphCallId(row.get(7)?),
         operation: Operation::from_word(&operation)
             .ok_or_else(|| StoreError::unexpected(format!("operation {operation}")))?,
+        reject_reason: reject_reason
+            .as_deref()
+            .and_then(RejectReason::from_word)
+            .unwrap_or_default(),
         earlier_effect_possible,
         deadline: Timestamp(row.get(3)?),
     })
@@ -244,7 +270,8 @@ fn withdraw(
     let untouched: Option<StepRef> = connection
         .prepare_cached(
             "SELECT d.deletion, s.position FROM deletions AS d JOIN steps AS s \
-             ON s.deletion = d.deletion WHERE d.deletion_id = ?1 AND d.state = 'open' \
+             ON s.deletion = d.deletion AND s.state = 'open' \
+             WHERE d.deletion_id = ?1 AND d.state = 'open' \
              AND NOT EXISTS (SELECT 1 FROM attempts AS a WHERE a.deletion = d.deletion)",
         )?
         .query_row([deletion.to_string()], |row| {
@@ -265,14 +292,18 @@ fn withdraw(
 
 fn standing(connection: &Connection, deletion: DeletionId) -> Result<Option<Settled>, StoreError> {
     connection
-        .prepare_cached("SELECT state, failure FROM deletions WHERE deletion_id = ?1")?
+        .prepare_cached(&format!(
+            "SELECT d.state, d.failure, {LAST_OPERATION} FROM deletions AS d \
+             WHERE d.deletion_id = ?1"
+        ))?
         .query_row([deletion.to_string()], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?))
         })
         .optional()?
-        .map(|(state, failure)| {
+        .map(|(state, failure, operation)| {
             let state = state.parse().map_err(StoreError::unexpected)?;
-            Ok(Settled { deletion_id: deletion, state, failure })
+            let operation = operation.as_deref().and_then(Operation::from_word);
+            Ok(Settled { deletion_id: deletion, state, failure, operation })
         })
         .transpose()
 }

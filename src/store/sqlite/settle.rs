@@ -6,9 +6,11 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Sqlite, reconcile};
+use super::sender::effect_possible;
+use super::{Sqlite, reconcile, ringing};
 use crate::clock::Timestamp;
-use crate::model::deletion::DeletionState;
+use crate::model::deletion::DeletionState::{self, Obsolete};
+use crate::model::plan::Operation;
 use crate::store::admission::{AttemptEnd, Leased, Next, Settled, StepRef};
 use crate::store::error::StoreError;
 
@@ -55,7 +57,7 @@ impl Sqlite {
     }
 }
 
-fn settle(
+pub(super) fn settle(
     connection: &Connection,
     leased: &Leased,
     attempt_end: &AttemptEnd,
@@ -89,7 +91,15 @@ fn settle(
     if !current {
         return Ok(None);
     }
+    if let Some(at) = ringing::hang_up_at(connection, leased, attempt_end)? {
+        if let Some(why) = ringing::too_late(connection, step)? {
+            return end_unsent(connection, step, Obsolete, why, attempt_end.answered_at).map(Some);
+        }
+        ringing::hang_up_instead(connection, step, at)?;
+        return Ok(None);
+    }
     match &attempt_end.next {
+        Next::Replan => Err(StoreError::unexpected("only a reject is planned anew")),
         Next::At(at) => {
             connection
                 .prepare_cached(
@@ -130,7 +140,23 @@ fn call_of(connection: &Connection, step: StepRef) -> Result<Option<i64>, StoreE
         .query_row([step.deletion], |row| row.get(0))?)
 }
 
-/// Ends a step and, as it has only this one, its deletion; a deletion that Graph has taken is noted
+/// Ends a step that is not sent any more, as unknown when it may have taken effect before.
+pub(super) fn end_unsent(
+    connection: &Connection,
+    step: StepRef,
+    state: DeletionState,
+    why: &str,
+    now: Timestamp,
+) -> Result<Settled, StoreError> {
+    if effect_possible(connection, step, i64::MAX)? {
+        let why = format!("{why}, and an earlier attempt may have taken effect");
+        end(connection, step, DeletionState::Unknown, Some(&why), now)
+    } else {
+        end(connection, step, state, Some(why), now)
+    }
+}
+
+/// Ends a step and, as no other is open, its deletion; a deletion that Graph has taken is noted
 /// at its call, which by a trigger is looked at a minute later.
 pub(super) fn end(
     connection: &Connection,
@@ -145,12 +171,12 @@ pub(super) fn end(
         DeletionState::Confirmed => "sent",
         other => other.as_str(),
     };
-    connection
+    let operation: String = connection
         .prepare_cached(
             "UPDATE steps SET state = ?3, next_attempt_at = NULL, lease_owner = NULL, \
-             lease_until = NULL WHERE deletion = ?1 AND position = ?2",
+             lease_until = NULL WHERE deletion = ?1 AND position = ?2 RETURNING operation",
         )?
-        .execute(params![step.deletion, step.position, step_state])?;
+        .query_row(params![step.deletion, step.position, step_state], |row| row.get(0))?;
     let (deletion_id, call): (String, Option<i64>) = connection
         .prepare_cached(
             "UPDATE deletions SET state = ?2, failure = ?3, settled_at = ?4, \
@@ -162,12 +188,15 @@ pub(super) fn end(
         })?;
     if state.is_taken() {
         connection
-            .prepare_cached("UPDATE calls SET deleted_by = ?2 WHERE call = ?1")?
+            .prepare_cached(
+                "UPDATE calls SET deleted_by = ?2 WHERE call = ?1 AND deleted_by IS NULL",
+            )?
             .execute(params![call, step.deletion])?;
     }
     Ok(Settled {
         deletion_id: deletion_id.parse().map_err(StoreError::unexpected)?,
         state,
         failure: failure.map(str::to_owned),
+        operation: Operation::from_word(&operation),
     })
 }

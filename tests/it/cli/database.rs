@@ -40,14 +40,14 @@ fn a_new_database_is_made_without_a_backup_and_then_nothing_is_pending() {
     assert_eq!(made.out, "");
     assert_eq!(
         made.talk,
-        "callgate.db: made, with schema version 3; its pepper is in callgate.db.pepper, keep a \
+        "callgate.db: made, with schema version 4; its pepper is in callgate.db.pepper, keep a \
          copy of that apart\n"
     );
     let files = place.files();
     assert!(!files.iter().any(|name| name.contains("backup")), "{files:?}");
     for args in [&["migrate"][..], &["migrate", "--check"][..]] {
         let again = place.run(args).expect(0);
-        assert_eq!(again.talk, "callgate.db: schema version 3, nothing is pending\n");
+        assert_eq!(again.talk, "callgate.db: schema version 4, nothing is pending\n");
     }
 }
 
@@ -56,8 +56,8 @@ fn an_older_schema_is_refused_and_backed_up_before_it_is_changed() {
     let place = Place::ready();
     place.run(&["keys", "create", "--name", "phones"]).expect(0);
     // A history that no program can continue: what matters is what is there afterwards.
-    place.sqlite().execute("UPDATE refinery_schema_history SET version = version - 2", ()).unwrap();
-    let refused = "callgate: the schema is at version 1, this program needs 3: run `callgate \
+    place.sqlite().execute("UPDATE refinery_schema_history SET version = version - 3", ()).unwrap();
+    let refused = "callgate: the schema is at version 1, this program needs 4: run `callgate \
                    migrate`\n";
     place.run(&["keys", "list"]).expect_failure(78, refused);
     place.run(&["check"]).expect(78);
@@ -81,11 +81,11 @@ fn a_newer_schema_is_refused() {
         .sqlite()
         .execute_batch(
             "UPDATE schema_tolerance SET oldest_program = 9; \
-             UPDATE refinery_schema_history SET version = 9 WHERE version = 3",
+             UPDATE refinery_schema_history SET version = 9 WHERE version = 4",
         )
         .unwrap();
     let talk = "callgate: the schema is at version 9 and needs a newer program than this one, \
-                which knows 3\n";
+                which knows 4\n";
     for args in [&["keys", "list"][..], &["migrate"][..], &["migrate", "--check"][..]] {
         place.run(args).expect_failure(78, talk);
     }
@@ -158,7 +158,7 @@ fn check_says_what_it_found_and_changes_nothing() {
     assert_eq!(
         found.out,
         "configuration: callgate.toml\n\
-         database: callgate.db, schema version 3\n\
+         database: callgate.db, schema version 4\n\
          pepper: callgate.db.pepper, the right one\n\
          keys: 1 not revoked\n"
     );

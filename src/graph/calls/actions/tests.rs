@@ -9,6 +9,8 @@ use crate::graph::error::LoginError;
 use crate::graph::responder::{CLIENT_ID, Reaction, Responder, answer, config, grant, tenant};
 
 const CALL: &str = "57dab8b1-894c-409a-b240-bd8beae78896";
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_mins(1);
 
 fn call() -> GraphCallId {
     GraphCallId(CALL.to_owned())
@@ -53,7 +55,7 @@ async fn each_path_form_has_every_operation() {
         let (there, client) = start(api, reactions);
         client.hang_up(&tenant(), &call()).await.result.unwrap();
         client.remove_participant(&tenant(), &call(), "p/1").await.result.unwrap();
-        client.reject(&tenant(), &call(), RejectReason::None).await.result.unwrap();
+        client.reject(&tenant(), &call(), RejectReason::None, LONG).await.result.unwrap();
         client.invite(&tenant(), &call(), &invitation()).await.result.unwrap();
         client.read_call(&tenant(), &call()).await.result.unwrap();
         let expected = [
@@ -79,7 +81,7 @@ async fn a_rejection_is_taken_with_any_success_and_says_why() {
         ("204 No Content", RejectReason::None, "none"),
     ] {
         let (there, client) = start(Api::V1, vec![answer(status, "", "")]);
-        client.reject(&tenant(), &call(), reason).await.result.unwrap();
+        client.reject(&tenant(), &call(), reason, LONG).await.result.unwrap();
         let request = there.requests().remove(1);
         assert!(request.ends_with(&format!("\r\n\r\n{{\"reason\":\"{word}\"}}")), "{request}");
         assert!(request.contains("content-type: application/json\r\n"), "{request}");
@@ -208,7 +210,7 @@ async fn a_tenant_that_is_not_configured_gets_nobodys_token() {
     let (there, client) = start(Api::V1, Vec::new());
     let other = TenantId::new("other.example");
     let results = [
-        client.reject(&other, &call(), RejectReason::None).await.result,
+        client.reject(&other, &call(), RejectReason::None, LONG).await.result,
         client.remove_participant(&other, &call(), "p").await.result,
         client.invite(&other, &call(), &invitation()).await.result.map(drop),
         client.roster(&other, &call()).await.result.map(drop),

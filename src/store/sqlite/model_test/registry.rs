@@ -43,7 +43,7 @@ pub(super) const STATUSES: [&str; 6] =
 /// Two tenants with two keys each; the keys of tenant n are 2n-1 and 2n.
 pub(super) const TENANTS: i64 = 2;
 
-pub(super) fn database(folder: &tempfile::TempDir) -> Connection {
+pub(in crate::store::sqlite) fn database(folder: &tempfile::TempDir) -> Connection {
     let path = folder.path().join("model.db");
     create_private(&path).unwrap();
     let mut connection = open_writer(&path).unwrap();
@@ -126,7 +126,7 @@ pub(super) fn selector(dice: &mut Dice) -> Selector {
     selector
 }
 
-pub(super) fn imported(tenant_row: i64, graph_id: &str) -> ImportedCall {
+pub(in crate::store::sqlite) fn imported(tenant_row: i64, graph_id: &str) -> ImportedCall {
     ImportedCall {
         tenant_row,
         call_id: None,
@@ -297,6 +297,7 @@ impl Registry {
                 started_at: Some(NOW),
                 ended_at,
                 last_seen_at,
+                rings_until: None,
             },
         };
         connection

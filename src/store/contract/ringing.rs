@@ -1,0 +1,166 @@
+//! Calls that ring: rejected in time, hung up otherwise, and two deletions of one that take turns.
+
+use std::time::Duration;
+
+use super::news::{nothing, state};
+use super::{SECOND, SENT};
+use crate::clock::Timestamp;
+use crate::id::DeletionId;
+use crate::model::call::CallState;
+use crate::model::change::CallChange;
+use crate::model::deletion::DeletionState::{self, Gone, Obsolete, Sent, Unknown};
+use crate::model::deletion::{DeletionKind, ENDED_BEFORE, RINGS_NO_MORE};
+use crate::model::plan::{Operation, RejectReason};
+use crate::store::Due;
+use crate::store::admission::{Ask, Leased, Next};
+use crate::store::fixture::{Fixture, LEASE, NOW, answered, by_call_id, over};
+
+const RINGS: CallState = CallState::Incoming;
+
+impl Fixture {
+    /// A call that began to ring at `NOW`.
+    async fn ringing(&self) {
+        self.apply(vec![state("a", RINGS)], NOW).await;
+    }
+
+    async fn begin_rejection(&self, now: Timestamp) -> (DeletionId, Option<Leased>) {
+        let mut ask = self.ask(by_call_id("a"), now).await;
+        ask.question.kind = DeletionKind::RejectCall(RejectReason::Busy);
+        let decided = self.admit(Ask { lease: Some(self.lease(now)), ..ask }).await;
+        (decided.recorded.unwrap(), decided.leased)
+    }
+
+    async fn lease_at(&self, now: Timestamp) -> Due {
+        self.store.lease_due(now, self.lease(now), 10, Vec::new()).await.unwrap()
+    }
+
+    async fn ends(&self, deletion: DeletionId) -> (DeletionState, Option<String>) {
+        let row = self.store.deletion(deletion).await.unwrap().unwrap().row;
+        (row.state, row.failure)
+    }
+}
+
+#[tokio::test]
+async fn a_call_rings_from_its_first_news_for_15_seconds_or_5_and_only_when_that_was_told() {
+    let recorded = CallChange { observed: Some("o".to_owned()), ..state("a", RINGS) };
+    for (news, deadline) in [
+        (vec![state("a", RINGS)], Some(15)),
+        (vec![recorded.clone()], Some(5)),
+        (vec![state("a", RINGS), recorded], Some(5)),
+        (vec![nothing("a"), state("a", RINGS)], Some(15)),
+        (vec![nothing("a")], None),
+        (vec![state("a", RINGS), state("a", CallState::Established)], None),
+        (vec![state("a", CallState::Established), state("a", RINGS)], None),
+    ] {
+        let there = Fixture::new().await;
+        for (change, seconds) in news.iter().zip(0..) {
+            there.apply(vec![change.clone()], NOW + SECOND * seconds).await;
+        }
+        let leased = there.begin("a", NOW + SECOND * 2).await;
+        let rejected_until = (leased.operation == Operation::Reject).then_some(leased.deadline);
+        assert_eq!(rejected_until, deadline.map(|seconds| NOW + SECOND * seconds), "{news:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_comes_too_late_is_a_hang_up_that_knows_of_lost_rejections() {
+    for (status, possible) in [(429, false), (503, true)] {
+        let there = Fixture::new().await;
+        there.ringing().await;
+        let first = there.begin("a", NOW).await;
+        let again = NOW + SECOND * 3;
+        let settled = there.store.settle(first, answered(NOW, status, Next::At(again))).await;
+        assert_eq!(settled.unwrap(), None);
+        there.apply(vec![state("a", CallState::Established)], NOW + SECOND).await;
+        let leased = there.lease_at(again).await.leased.remove(0);
+        assert_eq!((leased.operation, leased.step.position), (Operation::HangUp, 2));
+        assert_eq!((leased.attempt, leased.earlier_effect_possible), (2, possible));
+        let settled =
+            there.store.settle(leased, answered(again, 204, SENT)).await.unwrap().unwrap();
+        assert_eq!((settled.state, settled.operation), (Sent, Some(Operation::HangUp)));
+    }
+}
+
+#[tokio::test]
+async fn what_would_be_rejected_after_its_deadline_is_hung_up_when_graph_asked_for_it() {
+    let there = Fixture::new().await;
+    there.ringing().await;
+    let leased = there.begin("a", NOW).await;
+    let later = NOW + SECOND * 40;
+    there.store.settle(leased, answered(NOW, 429, Next::At(later))).await.unwrap();
+    let early = there.lease_at(later - Duration::from_millis(1)).await;
+    assert!(early.leased.is_empty() && early.next == Some(later), "{early:?}");
+    assert_eq!(there.lease_at(later).await.leased[0].operation, Operation::HangUp);
+}
+
+#[tokio::test]
+async fn a_rejection_alone_ends_when_it_comes_too_late() {
+    for (status, news, expected) in [
+        (429, CallState::Established, (Obsolete, RINGS_NO_MORE.to_owned())),
+        (429, CallState::Terminated, (Obsolete, ENDED_BEFORE.to_owned())),
+        (
+            503,
+            CallState::Established,
+            (Unknown, format!("{RINGS_NO_MORE}, and an earlier attempt may have taken effect")),
+        ),
+    ] {
+        let there = Fixture::new().await;
+        there.ringing().await;
+        let (deletion, leased) = there.begin_rejection(NOW).await;
+        let leased = leased.unwrap();
+        assert_eq!(leased.reject_reason, RejectReason::Busy);
+        let again = NOW + SECOND * 3;
+        there.store.settle(leased, answered(NOW, status, Next::At(again))).await.unwrap();
+        there.apply(vec![state("a", news)], NOW + SECOND).await;
+        let due = there.lease_at(again).await;
+        assert!(due.leased.is_empty());
+        let (state, failure) = there.ends(deletion).await;
+        assert_eq!((state, failure.unwrap()), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_404_does_not_end_a_call_that_was_to_be_rejected() {
+    let there = Fixture::new().await;
+    there.ringing().await;
+    let (deletion, leased) = there.begin_rejection(NOW).await;
+    let never_there = over(DeletionState::Failed, Some("never there"), true);
+    there.store.settle(leased.unwrap(), answered(NOW, 404, never_there)).await.unwrap();
+    assert_eq!(there.ends(deletion).await, (Obsolete, Some(RINGS_NO_MORE.to_owned())));
+    assert_eq!(there.known("a").await.row.ended_at, None);
+}
+
+#[tokio::test]
+async fn two_deletions_of_a_call_take_turns_and_the_second_is_over_with_the_first() {
+    let there = Fixture::new().await;
+    there.ringing().await;
+    let (_, rejection) = there.begin_rejection(NOW).await;
+    let ask = there.ask(by_call_id("a"), NOW).await;
+    let second = there.admit(Ask { lease: Some(there.lease(NOW)), ..ask }).await;
+    assert_eq!(second.leased, None, "the other is being sent");
+    let waits = there.lease_at(NOW).await;
+    assert!(waits.leased.is_empty() && waits.next > Some(NOW), "{waits:?}");
+    let now = NOW + SECOND;
+    there.store.settle(rejection.unwrap(), answered(now, 202, SENT)).await.unwrap();
+    let due = there.lease_at(now).await;
+    assert!(due.leased.is_empty(), "Graph took the other");
+    assert_eq!(due.over[0].state, Gone);
+    assert_eq!(there.look::<i64>("SELECT count(*) FROM attempts"), 1);
+    let taken = "SELECT kind FROM deletions JOIN calls ON deleted_by = deletion";
+    assert_eq!(there.look::<String>(taken), "RejectCall");
+}
+
+#[tokio::test]
+async fn a_deletion_whose_turn_comes_after_a_late_rejection_hangs_up() {
+    let there = Fixture::new().await;
+    there.ringing().await;
+    let (rejection, leased) = there.begin_rejection(NOW).await;
+    let ask = there.ask(by_call_id("a"), NOW).await;
+    there.admit(Ask { lease: Some(there.lease(NOW)), ..ask }).await;
+    there.apply(vec![state("a", CallState::Established)], NOW).await;
+    there.store.settle(leased.unwrap(), answered(NOW, 404, Next::Replan)).await.unwrap();
+    assert_eq!(there.ends(rejection).await.0, Obsolete);
+    let leased = there.lease_at(NOW).await.leased.remove(0);
+    assert_eq!((leased.operation, leased.step.position), (Operation::HangUp, 2));
+    assert!(!there.is_due(NOW + LEASE - SECOND).await);
+}
