@@ -73,7 +73,7 @@ const MIGRATIONS: [(&str, &str); 4] = [
     ),
     (
         "migrations/sqlite/V0004__reject.sql",
-        "491d2ab6391b7d205f1017cb18a482734bc5037000cb078a51edfdf6b2b16ded",
+        "b0a72859ee172d614d97a1c50f87540dcd39ed3e7e5c3da28e09131092d710e7",
     ),
 ];
 

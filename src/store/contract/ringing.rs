@@ -64,14 +64,19 @@ async fn a_call_rings_from_its_first_news_for_15_seconds_or_5_and_only_when_that
 
 #[tokio::test]
 async fn a_step_that_comes_too_late_is_a_hang_up_that_knows_of_lost_rejections() {
-    for (status, possible) in [(429, false), (503, true)] {
+    // A call that was answered was not rejected, whatever became of the attempt.
+    for (status, is_answered, possible) in
+        [(429, true, false), (503, true, false), (429, false, false), (503, false, true)]
+    {
         let there = Fixture::new().await;
         there.ringing().await;
         let first = there.begin("a", NOW).await;
-        let again = NOW + SECOND * 3;
+        let again = NOW + SECOND * if is_answered { 3 } else { 20 };
         let settled = there.store.settle(first, answered(NOW, status, Next::At(again))).await;
         assert_eq!(settled.unwrap(), None);
-        there.apply(vec![state("a", CallState::Established)], NOW + SECOND).await;
+        if is_answered {
+            there.apply(vec![state("a", CallState::Established)], NOW + SECOND).await;
+        }
         let leased = there.lease_at(again).await.leased.remove(0);
         assert_eq!((leased.operation, leased.step.position), (Operation::HangUp, 2));
         assert_eq!((leased.attempt, leased.earlier_effect_possible), (2, possible));
@@ -98,10 +103,11 @@ async fn a_rejection_alone_ends_when_it_comes_too_late() {
     for (status, news, expected) in [
         (429, CallState::Established, (Obsolete, RINGS_NO_MORE.to_owned())),
         (429, CallState::Terminated, (Obsolete, ENDED_BEFORE.to_owned())),
+        (503, CallState::Established, (Obsolete, RINGS_NO_MORE.to_owned())),
         (
             503,
-            CallState::Established,
-            (Unknown, format!("{RINGS_NO_MORE}, and an earlier attempt may have taken effect")),
+            CallState::Terminated,
+            (Unknown, format!("{ENDED_BEFORE}, and an earlier attempt may have taken effect")),
         ),
     ] {
         let there = Fixture::new().await;
@@ -116,6 +122,31 @@ async fn a_rejection_alone_ends_when_it_comes_too_late() {
         assert!(due.leased.is_empty());
         let (state, failure) = there.ends(deletion).await;
         assert_eq!((state, failure.unwrap()), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_was_answered_was_not_rejected_whatever_graph_said() {
+    for news_come_first in [false, true] {
+        let there = Fixture::new().await;
+        there.ringing().await;
+        let leased = there.begin("a", NOW).await;
+        assert_eq!(leased.operation, Operation::Reject);
+        let answered_call = vec![state("a", CallState::Established)];
+        if news_come_first {
+            there.apply(answered_call.clone(), NOW + SECOND).await;
+        }
+        there.store.settle(leased, answered(NOW + SECOND, 202, SENT)).await.unwrap();
+        if !news_come_first {
+            there.apply(answered_call, NOW + SECOND * 2).await;
+        }
+        let none = "SELECT count(*) FROM calls WHERE deleted_by IS NOT NULL";
+        assert_eq!(there.look::<i64>(none), 0, "it runs, and `ongoing` finds it");
+        let second = there.begin("a", NOW + SECOND * 60).await;
+        assert_eq!(second.operation, Operation::HangUp);
+        let settled = there.store.settle(second, answered(NOW + SECOND * 61, 204, SENT)).await;
+        assert_eq!(settled.unwrap().unwrap().state, Sent);
+        assert_eq!(there.look::<i64>(none), 1);
     }
 }
 

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::access::still_stands;
+use super::turns::IS_TAKEN;
 use super::{Sqlite, audit, resolve, turns};
 use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId};
@@ -259,7 +260,7 @@ impl View for Transaction<'_> {
             .prepare_cached(&format!(
                 "SELECT d.deletion_id, c.call_id, d.state, {LAST_OPERATION} FROM deletions AS d \
                  JOIN calls AS c ON c.call = d.call WHERE d.call = ?1 \
-                 AND (d.state IN ('sent', 'confirmed', 'gone') OR d.state = 'open' AND d.kind = ?2) \
+                 AND ({IS_TAKEN} OR d.state = 'open' AND d.kind = ?2) \
                  ORDER BY d.state = 'open' DESC, d.deletion DESC LIMIT 1"
             ))?
             .query_row(params![call.row, self.ask.question.kind.as_str()], earlier)

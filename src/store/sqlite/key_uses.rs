@@ -59,8 +59,10 @@ impl Sqlite {
     ) -> Result<bool, StoreError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT 1 FROM key_uses WHERE key = ?1 AND folded = ?2 AND peer = ?3 \
-                 AND last_used_at >= ?4",
+                // A place is known to all keys of a line.
+                "SELECT 1 FROM key_uses WHERE key IN (SELECT key FROM keys WHERE coalesce(line, key) = \
+                 (SELECT coalesce(line, key) FROM keys WHERE key = ?1)) AND folded = ?2 \
+                 AND peer = ?3 AND last_used_at >= ?4",
             )?;
             Ok(statement.exists(params![key_row, folded(&login), peer, since.0])?)
         })

@@ -59,7 +59,10 @@ pub(super) fn hang_up_at(
         Next::Over { call_is_gone: true, .. } => {
             return Ok((!has_ended(connection, leased.step)?).then_some(now));
         }
-        Next::Over { state: DeletionState::Failed, .. } => now,
+        // What Graph answers to the rejection of a call that was answered is not documented.
+        Next::Over { state: DeletionState::Failed, .. } => {
+            return Ok(too_late(connection, leased.step)?.is_none().then_some(now));
+        }
         Next::Over { .. } => return Ok(None),
     };
     Ok((!still_rings(connection, leased.step, at)?).then_some(at))

@@ -187,7 +187,7 @@ struct DueStep {
 
 /// An attempt of this deletion with a number below `before` may have taken effect, or has: the answer
 /// of one whose lease had lapsed may have come and settled nothing. Attempts are counted through, from
-/// step to step.
+/// step to step; a call that was answered was not rejected by any of them.
 pub(super) fn effect_possible(
     connection: &Connection,
     step: StepRef,
@@ -195,8 +195,11 @@ pub(super) fn effect_possible(
 ) -> Result<bool, StoreError> {
     Ok(connection
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM attempts WHERE deletion = ?1 AND number < ?2 \
-             AND (effect_possible = 1 OR status BETWEEN 200 AND 299))",
+            "SELECT EXISTS (SELECT 1 FROM attempts AS a JOIN steps AS s ON s.deletion = a.deletion \
+             AND s.position = a.position JOIN deletions AS d ON d.deletion = a.deletion \
+             LEFT JOIN calls AS c ON c.call = d.call WHERE a.deletion = ?1 AND a.number < ?2 \
+             AND (a.effect_possible = 1 OR a.status BETWEEN 200 AND 299) \
+             AND NOT (s.operation = 'reject' AND c.answered_at IS NOT NULL))",
         )?
         .query_row(params![step.deletion, before], |row| row.get(0))?)
 }

@@ -27,6 +27,15 @@ pub(super) fn is_another_sent(
         .query_row(params![call, deletion], |row| row.get(0))?)
 }
 
+/// Graph has taken the deletion `d` of the call `c`, and nothing that was told since says otherwise: a
+/// call that was answered was not rejected, whatever Graph said of it.
+pub(super) const IS_TAKEN: &str = "(d.state IN ('sent', 'confirmed', 'gone') AND NOT (\
+     (c.answered_at IS NOT NULL OR c.state NOT IN ('incoming', 'terminating', 'terminated')) \
+     AND EXISTS (SELECT 1 FROM steps AS r WHERE r.deletion = d.deletion \
+     AND r.operation = 'reject') \
+     AND NOT EXISTS (SELECT 1 FROM steps AS r WHERE r.deletion = d.deletion \
+     AND r.operation <> 'reject' AND r.state IN ('sent', 'gone'))))";
+
 /// Graph has taken another deletion of the call, so that nothing is left for this one to do.
 pub(super) fn is_another_taken(
     connection: &Connection,
@@ -34,10 +43,10 @@ pub(super) fn is_another_taken(
     deletion: i64,
 ) -> Result<bool, StoreError> {
     Ok(connection
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM deletions WHERE call = ?1 AND deletion <> ?2 \
-             AND state IN ('sent', 'confirmed', 'gone'))",
-        )?
+        .prepare_cached(&format!(
+            "SELECT EXISTS (SELECT 1 FROM deletions AS d JOIN calls AS c ON c.call = d.call \
+             WHERE d.call = ?1 AND d.deletion <> ?2 AND {IS_TAKEN})"
+        ))?
         .query_row(params![call, deletion], |row| row.get(0))?)
 }
 
