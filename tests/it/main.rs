@@ -11,7 +11,6 @@ mod canary;
 mod crash;
 mod reconcile;
 mod shutdown;
-mod timing;
 
 mod architecture;
 mod cli;

@@ -8,7 +8,10 @@
 //! that is farthest from zero is distributed around zero, and its standard error is known. A kind that
 //! is known to differ shows each time that a difference would be seen.
 
+#[path = "timing/statistics.rs"]
 mod statistics;
+#[expect(dead_code, unused_imports, reason = "it is there for all other tests as well")]
+mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -46,7 +49,6 @@ enum Connections {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes and a quiet machine: scripts/timing"]
 async fn no_time_tells_why_a_key_was_refused() {
     let site = Site::new().await;
     let revoked = site.key(&[]).await;
@@ -75,7 +77,6 @@ async fn no_time_tells_why_a_key_was_refused() {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes and a quiet machine: scripts/timing"]
 async fn no_time_tells_whether_a_login_exists() {
     let site = Site::new().await;
     let key = site.key(&["--requires-token"]).await;
