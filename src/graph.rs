@@ -5,6 +5,7 @@
 //! rows in the journal. Redirects are not followed, the environment's proxy variables are ignored, and
 //! neither a token nor a URL gets into an error or a log line.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +19,13 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::clock::{Clock, Timestamp};
-use crate::config::graph::{Api, GraphConfig, TenantConfig};
+use crate::config::graph::{Api, GraphConfig, TenantConfig, in_keys_of};
 use crate::graph::error::{GraphError, LoginError, short};
 use crate::graph::token::{App, Token, Tokens};
 pub(crate) use crate::graph::transport::client_builder;
 use crate::graph::transport::{direct_client, http_client};
 use crate::id::TenantId;
+use crate::model::reconcile::is_same_app;
 
 mod calls;
 #[cfg(test)]
@@ -54,6 +56,10 @@ pub(crate) struct GraphClient {
 #[derive(Debug)]
 struct Tenant {
     id: TenantId,
+    /// Its keys are those of a section of its own.
+    is_further: bool,
+    /// The app that we are there.
+    client_id: String,
     /// Where its calls are, without a trailing slash.
     calls: String,
     tokens: Tokens,
@@ -69,6 +75,8 @@ struct Request {
     body: Option<String>,
     /// Of a success, so many bytes are the result.
     longest: usize,
+    /// One participant of the call is asked for, and not the call.
+    is_about_participant: bool,
 }
 
 /// What came of one call, and what is kept with the attempt.
@@ -128,10 +136,36 @@ impl GraphClient {
             let timeout = config.request_timeout / 2;
             let app = App::new(tenant, http.clone(), direct.clone(), timeout, clock.clone())?;
             let id = tenant.id.clone();
-            Ok(Tenant { id, calls: calls_of(tenant)?, tokens: Tokens::new(app, clock.clone()) })
+            let (calls, is_further) = (calls_of(tenant)?, tenant.is_further);
+            let client_id = tenant.client_id.clone();
+            let tokens = Tokens::new(app, clock.clone());
+            Ok(Tenant { id, is_further, client_id, calls, tokens })
         };
         let tenants = config.tenants().map(tenant).collect::<Result<_, ClientError>>()?;
         Ok(Self { http, tenants, request_timeout: config.request_timeout, clock })
+    }
+
+    /// A hint with the names that keys have for this tenant: it was written with those of the first.
+    pub(crate) fn in_keys_of(&self, tenant: &TenantId, hint: &'static str) -> Cow<'static, str> {
+        let is_further = self.tenant(tenant).is_ok_and(|tenant| tenant.is_further);
+        if is_further { in_keys_of(tenant, hint).into() } else { hint.into() }
+    }
+
+    /// The app that we are in this tenant; none when it is not configured.
+    pub(crate) fn client_id(&self, tenant: &TenantId) -> Option<&str> {
+        self.tenant(tenant).ok().map(|tenant| tenant.client_id.as_str())
+    }
+
+    /// The answer to what is not sent, because the call was told of to another app than the one that
+    /// we are in its tenant: Graph would say that there is no such call.
+    pub(crate) fn refuse_other_app(
+        &self,
+        tenant: &TenantId,
+        app_id: Option<&str>,
+    ) -> Option<Answer> {
+        let ours = self.client_id(tenant)?;
+        let is_other = !is_same_app(app_id?, ours);
+        is_other.then(|| Answer::unsent(GraphError::OtherApp))
     }
 
     /// Sends a request with the token of `tenant`. All of it, logins and repetition included, ends
@@ -228,7 +262,13 @@ impl GraphClient {
         answer.result = if response.status().is_success() {
             body(&mut response, request.longest).await.map_err(GraphError::from_transport)
         } else {
-            Err(self.refusal(&mut response, hidden).await)
+            let is_identified = response.headers().contains_key("request-id");
+            let refusal = self.refusal(&mut response, hidden).await;
+            Err(if request.is_about_participant {
+                refusal.of_participant(is_identified)
+            } else {
+                refusal
+            })
         };
         (answer, challenge)
     }
@@ -265,6 +305,16 @@ impl<T> Answer<T> {
             diagnostic: None,
             result: Err(error),
         }
+    }
+
+    /// What was done, and what it told.
+    pub(crate) fn split(self) -> (Answer, Option<T>) {
+        let mut told = None;
+        let answer = self.and_then(|result| {
+            told = Some(result);
+            Ok(())
+        });
+        (answer, told)
     }
 
     /// The same with what `read` makes of the result.

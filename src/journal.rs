@@ -4,6 +4,7 @@
 //! stops before it is settled, the next start finishes it. Asking twice for the same call gives the
 //! same deletion. A request never calls Graph: it admits a deletion here and waits a while.
 
+mod attempt;
 pub(crate) mod dispatch;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use crate::model::rights::Right;
 use crate::model::selector::Selector;
 use crate::store::admission::{Admission, Ask, Claim, Decided, Lease, SelectionRules, Settled};
 use crate::store::error::StoreError;
+use crate::store::reconcile::Asking;
 use crate::store::{Standing, Store};
 
 /// The journal. Cheap to clone.
@@ -53,8 +55,8 @@ pub(crate) struct Journal {
 /// How deletions are decided and sent.
 #[derive(Clone, Debug)]
 pub(crate) struct JournalRules {
-    /// The tenants that we can log in to.
-    pub(crate) tenants: Vec<TenantId>,
+    /// The tenants that we can log in to, each with the app that we are there.
+    pub(crate) apps: Vec<Asking>,
     pub(crate) selection: SelectionRules,
     pub(crate) on_ended: OnEnded,
     /// How long a deletion is tried.
@@ -128,7 +130,13 @@ impl Journal {
 
     /// Whether calls of this tenant can be sent at all.
     pub(crate) fn serves(&self, tenant: &TenantId) -> bool {
-        self.rules.tenants.contains(tenant)
+        self.client_of(tenant).is_some()
+    }
+
+    /// The app that we are in this tenant.
+    fn client_of(&self, tenant: &TenantId) -> Option<String> {
+        let app = self.rules.apps.iter().find(|app| app.tenant == *tenant);
+        app.map(|app| app.client_id.clone())
     }
 
     /// Finds the one call, checks the holds and records the deletion, or says why not; what was
@@ -155,6 +163,9 @@ impl Journal {
         let journal = self.clone();
         let committed = move |admission: &Admission| {
             if let Admission::Decided(decided) = admission {
+                if let Some(superseded) = &decided.superseded {
+                    journal.waiting.settled(superseded);
+                }
                 if let Some((deletion, over)) = waited_for(decided, dry_run) {
                     seat.take(deletion, claim_of(decided, deletion), over);
                 }
@@ -204,6 +215,9 @@ impl Journal {
         lease: Option<Lease>,
     ) -> Ask {
         let key = actor.key();
+        let deadline = now + request.kind.tried_for(self.rules.deadline);
+        let selection =
+            self.rules.selection.select_for(key, request.selector.clone(), &request.kind);
         Ask {
             checked: actor.checked(),
             question: Question {
@@ -212,13 +226,14 @@ impl Journal {
                 status: request.selector.status.clone(),
                 dry_run: request.dry_run,
                 ended_is_success: self.rules.on_ended == OnEnded::Success,
+                client_id: self.client_of(&key.tenant),
                 sees_candidates: actor.may(Right::SeeCandidates),
             },
-            selection: self.rules.selection.select(key, request.selector),
+            selection,
             peer: actor.peer().to_string(),
             reason: request.reason,
             now,
-            deadline: now + self.rules.deadline,
+            deadline,
             lease,
             audit: request.audit,
             personal: request.personal,
@@ -248,8 +263,15 @@ fn waited_for(decided: &Decided, dry_run: bool) -> Option<(DeletionId, Option<Se
     match &decided.decision {
         Decision::Join(_) if dry_run => None,
         Decision::Join(earlier) => {
-            let Earlier { deletion_id, state, operation, .. } = *earlier;
-            let over = Settled { deletion_id, state, failure: None, operation };
+            let Earlier { deletion_id, state, operation, progress, .. } = *earlier;
+            let over = Settled {
+                deletion_id,
+                state,
+                failure: None,
+                operation,
+                progress,
+                invited: earlier.invited.clone(),
+            };
             Some((deletion_id, (!state.is_open()).then_some(over)))
         }
         _ => decided.recorded.map(|deletion| (deletion, None)),

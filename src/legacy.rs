@@ -8,6 +8,7 @@ pub(crate) mod action;
 mod auth;
 pub(crate) mod codes;
 mod delete;
+mod end;
 pub(crate) mod error;
 mod lookup;
 pub(crate) mod outcome;
@@ -211,7 +212,7 @@ async fn act(
     trail: &mut Trail,
 ) -> Result<Option<Done>, GatewayError> {
     match action {
-        Action::DeleteCall(ask) | Action::RejectCall(ask) => {
+        Action::Delete(ask) => {
             Ok(delete::run(app, actor, ask, params, trail).await?.map(Done::Deletion))
         }
         Action::GetCallId(ask) => lookup::call_id(app, actor, ask, params, trail).await,
@@ -224,7 +225,7 @@ async fn act(
 }
 
 fn refused(refusal: Refusal) -> GatewayError {
-    GatewayError::Refused { refusal, call_id: None, deletion_id: None }
+    GatewayError::Refused { refusal, facts: Box::default() }
 }
 
 /// What a caller is told when the store failed; the log says why.
@@ -275,9 +276,9 @@ fn record_refusal(app: &App, params: &Params, trail: &Trail, error: &GatewayErro
     }
     let result = Table::new(&app.legacy).failure(error).reason.as_str();
     let mut event = event(params, trail, "refused", result);
-    if let GatewayError::Refused { call_id, deletion_id, .. } = error {
-        event.call_id = call_id.as_ref().map(ToString::to_string);
-        event.deletion_id = deletion_id.map(|id| id.to_string());
+    if let GatewayError::Refused { facts, .. } = error {
+        event.call_id = facts.call_id.as_ref().map(ToString::to_string);
+        event.deletion_id = facts.deletion_id.map(|id| id.to_string());
     }
     app.audit.refused(event, trail.personal.clone());
 }

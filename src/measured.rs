@@ -16,7 +16,7 @@ use crate::id::{CallId, DeletionId, RequestId};
 use crate::legacy::action::{self, Steps};
 use crate::legacy::codes::Table;
 use crate::legacy::error::GatewayError;
-use crate::legacy::outcome::{Outcome, OutcomeKind};
+use crate::legacy::outcome::{Facts, Outcome, OutcomeKind};
 use crate::legacy::params::Params;
 use crate::legacy::{LegacyRequest, render};
 use crate::model::plan::Operation;
@@ -39,9 +39,12 @@ impl Default for Measured {
             limits: config.limits,
             sent: Outcome {
                 kind: OutcomeKind::Sent,
-                call_id: Some(CallId::sortable()),
-                deletion_id: Some(DeletionId::sortable()),
-                operation: Some(Operation::HangUp),
+                facts: Facts {
+                    call_id: Some(CallId::sortable()),
+                    deletion_id: Some(DeletionId::sortable()),
+                    operation: Some(Operation::HangUp),
+                    ..Facts::default()
+                },
                 notes: Vec::new(),
             },
         }

@@ -19,6 +19,7 @@ pub(crate) mod sqlite;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -118,7 +119,9 @@ impl Store {
 
     /// Leases up to `limit` steps that are due at `now`, each with its attempt on disk as started;
     /// nobody else gets them before the lease ends. Ends those past their deadline and those that a
-    /// hold now covers. A call that was to be rejected and rings no more is hung up instead. Leaves alone what is in `sending`, whatever the wall clock says of its lease.
+    /// hold now covers. A call that was to be rejected and rings no more is hung up instead; an
+    /// invitation that may have been sent ends as unknown. Leaves alone what is in `sending`, whatever
+    /// the wall clock says of its lease.
     pub(crate) async fn lease_due(
         &self,
         now: Timestamp,
@@ -139,13 +142,14 @@ impl Store {
         }
     }
 
-    /// Whether a call that is to be rejected still rings at `now`, as far as is known, and the time of
-    /// the step is not over. Otherwise nothing is sent: given back, the step is planned anew.
+    /// How much longer than `now` a call that is to be rejected rings, as far as is known, and the time
+    /// of the step lasts. None when either is over: then nothing is sent, and given back, the step is
+    /// planned anew.
     pub(crate) async fn still_rings(
         &self,
         step: StepRef,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Duration>, StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.still_rings(step, now).await,
         }
@@ -164,10 +168,15 @@ impl Store {
         }
     }
 
-    /// Makes a leased step due again that was not sent; its attempt had no effect.
-    pub(crate) async fn give_back(&self, leased: Leased, now: Timestamp) -> Result<(), StoreError> {
+    /// Makes a leased step due again, at `due`, that was not sent; its attempt had no effect.
+    pub(crate) async fn give_back(
+        &self,
+        leased: Leased,
+        now: Timestamp,
+        due: Timestamp,
+    ) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.give_back(leased, now).await,
+            Self::Sqlite(sqlite) => sqlite.give_back(leased, now, due).await,
         }
     }
 

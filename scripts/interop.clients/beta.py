@@ -9,6 +9,12 @@ from msgraph_beta import GraphRequestAdapter, GraphServiceClient
 from msgraph_beta.generated.app.calls.item.reject.reject_post_request_body import (
     RejectPostRequestBody,
 )
+from msgraph_beta.generated.app.calls.item.participants.invite.invite_post_request_body import (
+    InvitePostRequestBody,
+)
+from msgraph_beta.generated.models.identity import Identity
+from msgraph_beta.generated.models.identity_set import IdentitySet
+from msgraph_beta.generated.models.invitation_participant_info import InvitationParticipantInfo
 from msgraph_beta.generated.models.reject_reason import RejectReason
 
 from simulator import APP, URL, adapter, make, people, state
@@ -21,13 +27,21 @@ async def check(name: str, item) -> None:
     roster = await item(call_id).participants.get()
     assert [one.id for one in roster.value] == ["p", "q"], roster
     await item(call_id).participants.by_participant_id("p").delete()
+    info = InvitationParticipantInfo(
+        identity=IdentitySet(user=Identity(id="278405a3-f568-4b3e-b684-009193463064"))
+    )
+    invite = item(call_id).participants.invite
+    operation = await invite.post(InvitePostRequestBody(participants=[info]))
+    assert operation.odata_type == "#microsoft.graph.inviteParticipantsOperation", operation
+    coming = operation.participants[0].participant_id
+    await item(call_id).participants.by_participant_id(coming).delete()
     await item(call_id).delete()
     assert state(call_id) == "terminated"
 
     call_id = make(str(uuid.uuid4()), state="incoming")
     await item(call_id).reject.post(RejectPostRequestBody(reason=RejectReason.None_))
     assert state(call_id) == "terminated"
-    print(f"{name}: read, roster, removed, hung up, rejected")
+    print(f"{name}: read, roster, removed, invited, taken back, hung up, rejected")
 
 
 def in_applications(made: GraphRequestAdapter, call_id: str) -> SimpleNamespace:
@@ -47,6 +61,7 @@ def in_applications(made: GraphRequestAdapter, call_id: str) -> SimpleNamespace:
         participants=SimpleNamespace(
             get=participants.with_url(f"{base}/participants").get,
             by_participant_id=by_participant_id,
+            invite=participants.invite.with_url(f"{base}/participants/invite"),
         ),
     )
 

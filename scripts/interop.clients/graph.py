@@ -88,9 +88,15 @@ async def invite(calls) -> None:
         assert time.monotonic() < deadline, "nobody joined"
         await asyncio.sleep(0.05)
     assert roster[0].id == coming, roster
+    # Whoever has not joined yet is removed by the same id.
+    item = calls.by_call_id(make(str(uuid.uuid4()), inviteMs=60_000))
+    operation = await item.participants.invite.post(body)
+    coming = operation.participants[0].participant_id
+    await item.participants.by_participant_id(coming).delete()
+    await refused(item.participants.by_participant_id(coming).delete(), 404, "NotFound")
     six = InvitePostRequestBody(participants=[info] * 6)
     await refused(item.participants.invite.post(six), 400, "BadRequest")
-    print("invited, pending, joined")
+    print("invited, pending, joined, or taken back")
 
 
 async def errors(calls) -> None:

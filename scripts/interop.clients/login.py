@@ -5,8 +5,10 @@ import datetime
 import json
 import os
 import tempfile
+from urllib.parse import urlsplit, urlunsplit
 
 import msal
+import requests
 from azure.core.pipeline.transport import RequestsTransport
 from azure.identity import (
     CertificateCredential,
@@ -55,6 +57,34 @@ def with_msal(credential: object) -> dict:
     return app.acquire_token_for_client([SCOPE])
 
 
+def check_instance_discovery() -> None:
+    """MSAL asks Microsoft whether it knows an authority that it does not know itself. Our HTTP client
+    takes that question to the simulator, and everything else stays as MSAL does it."""
+    asked = []
+
+    class AtTheSimulator(requests.Session):
+        def request(self, method, url, *arguments, **options):
+            parts = urlsplit(url)
+            asked.append(parts.path)
+            if parts.netloc == "login.microsoftonline.com":
+                url = urlunsplit(parts._replace(netloc=HOST))
+            return super().request(method, url, *arguments, **options)
+
+    session = AtTheSimulator()
+    session.verify = AUTHORITY
+    app = msal.ConfidentialClientApplication(
+        APP,
+        authority=f"{URL}/{TENANT}",
+        client_credential="right",
+        instance_discovery=True,
+        http_client=session,
+    )
+    answer = app.acquire_token_for_client([SCOPE])
+    assert "access_token" in answer, answer
+    assert asked[0] == "/common/discovery/instance", asked
+    print("msal, secret, the authority looked up first: logged in")
+
+
 def federated() -> str:
     """Somebody else's word, whose signature the simulator does not know."""
     claims = {"iss": "https://cluster", "sub": "sa", "aud": "api://exchange", "exp": 4_000_000_000}
@@ -92,6 +122,8 @@ def main() -> None:
         assert answer.get("error") == "invalid_client", (name, answer)
         assert answer["error_codes"] == [number], (name, answer)
         print(f"msal, {name}: AADSTS{number}")
+
+    check_instance_discovery()
 
     options = {
         "authority": HOST,

@@ -5,6 +5,7 @@
 mod batches;
 mod import;
 mod input;
+mod people;
 mod reader;
 mod row;
 mod twins;
@@ -15,6 +16,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use self::people::{InvitationEntry, ParticipantEntry};
 use self::reader::Format;
 use super::end::EndEntry;
 use super::error::CliError;
@@ -24,7 +26,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::id::{CallId, TenantId};
 use crate::registry::Registry;
-use crate::store::records::{CallDetails, CallRow, ParticipantDetails};
+use crate::store::records::{CallDetails, CallRow};
 
 #[derive(Subcommand)]
 pub(super) enum CallsCommand {
@@ -195,6 +197,8 @@ struct DetailedEntry<'a> {
     subject: Option<&'a str>,
     #[serde(rename = "appID")]
     app_id: Option<&'a str>,
+    #[serde(rename = "myParticipantID")]
+    my_participant_id: Option<&'a str>,
     first_seen_at: String,
     last_seen_at: String,
     answered_at: Option<String>,
@@ -203,36 +207,7 @@ struct DetailedEntry<'a> {
     look_at: Option<String>,
     looked_at: Option<String>,
     roster: Vec<ParticipantEntry<'a>>,
-}
-
-/// One who is or was in the call.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ParticipantEntry<'a> {
-    #[serde(rename = "participantID")]
-    id: &'a str,
-    /// The number or address as it came.
-    number: Option<&'a str>,
-    #[serde(rename = "userID")]
-    user_id: Option<&'a str>,
-    display_name: Option<&'a str>,
-    joined_at: Option<String>,
-    left_at: Option<String>,
-    sequence: Option<i64>,
-}
-
-impl<'a> ParticipantEntry<'a> {
-    fn new(details: &'a ParticipantDetails) -> Self {
-        Self {
-            id: &details.participant_id,
-            number: details.raw.as_deref().filter(|raw| Some(*raw) != details.user_id.as_deref()),
-            user_id: details.user_id.as_deref(),
-            display_name: details.display_name.as_deref(),
-            joined_at: details.joined_at.map(|at| at.to_string()),
-            left_at: details.left_at.map(|at| at.to_string()),
-            sequence: details.sequence,
-        }
-    }
+    invitations: Vec<InvitationEntry<'a>>,
 }
 
 impl<'a> DetailedEntry<'a> {
@@ -248,13 +223,15 @@ impl<'a> DetailedEntry<'a> {
             meeting_id: details.meeting_id.as_deref(),
             subject: details.subject.as_deref(),
             app_id: details.app_id.as_deref(),
+            my_participant_id: details.my_participant_id.as_deref(),
             first_seen_at: details.first_seen_at.to_string(),
             last_seen_at: details.last_seen_at.to_string(),
             answered_at: details.answered_at.map(|at| at.to_string()),
             end: details.row.ended_at.map(|at| EndEntry::new(at, &details.end, details.ours)),
             look_at: details.look_at.map(|at| at.to_string()),
             looked_at: details.looked_at.map(|at| at.to_string()),
-            roster: details.roster.iter().map(ParticipantEntry::new).collect(),
+            roster: people::roster(details),
+            invitations: details.invitations.iter().map(InvitationEntry::new).collect(),
         }
     }
 
@@ -281,6 +258,7 @@ impl<'a> DetailedEntry<'a> {
             ("join meeting id", self.join_meeting_id),
             ("subject", self.subject),
             ("app", self.app_id),
+            ("our participant id", self.my_participant_id),
             ("first seen", Some(self.first_seen_at.as_str())),
             ("last news", Some(self.last_seen_at.as_str())),
             ("next look at Graph", self.look_at.as_deref()),
@@ -294,26 +272,9 @@ impl<'a> DetailedEntry<'a> {
         if let Some(end) = &self.end {
             end.add_to(&mut table);
         }
-        if self.roster.is_empty() {
-            return table.to_text();
+        match people::table(&self.roster, &self.invitations) {
+            Some(people) => format!("{}\n{}", table.to_text(), people.to_text()),
+            None => table.to_text(),
         }
-        format!("{}\n{}", table.to_text(), self.roster_table().to_text())
-    }
-
-    fn roster_table(&self) -> Table {
-        let mut table =
-            Table::new(&["PARTICIPANT ID", "NUMBER", "USER ID", "NAME", "JOINED", "LEFT"]);
-        for one in &self.roster {
-            let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
-            table.add([
-                one.id.to_owned(),
-                text(one.number),
-                text(one.user_id),
-                text(one.display_name),
-                text(one.joined_at.as_deref()),
-                text(one.left_at.as_deref()),
-            ]);
-        }
-        table
     }
 }

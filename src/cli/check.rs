@@ -10,6 +10,7 @@ use super::lock;
 use super::output::{Terminal, printable, say};
 use crate::clock::Clock;
 use crate::config::{Config, Options};
+use crate::id::TenantId;
 use crate::store::sqlite::inspect::{Inspection, inspect};
 
 #[derive(Args)]
@@ -77,7 +78,7 @@ fn check_config(config: &Config, findings: &mut Vec<Finding>) {
     findings.push(Finding { level: Level::Info, text });
     let warnings = config.warnings().iter().cloned();
     findings.extend(warnings.map(|text| Finding { level: Level::Warning, text }));
-    for (is_soon, text) in config.graph.certificates(Clock::System.now()) {
+    for (is_soon, text) in config.graph.credentials(Clock::System.now()) {
         let level = if is_soon { Level::Warning } else { Level::Info };
         findings.push(Finding { level, text });
     }
@@ -101,13 +102,39 @@ fn check_database(config: &Config, findings: &mut Vec<Finding>) -> Option<anyhow
             let served = if lock::is_held(path) { ", in use by a `serve`" } else { "" };
             info(format!("database: {shown}, schema version {}{served}", state.applied));
             info(format!("pepper: {}, the right one", config.store.pepper_file.display()));
-            info(match keys {
+            info(match keys.len() {
                 0 => "keys: none, `callgate keys create` makes one".to_owned(),
                 keys => format!("keys: {keys} not revoked"),
             });
+            check_tenants(&keys, config, findings);
             None
         }
         Err(error) => Some(error.into()),
+    }
+}
+
+/// Warns of keys whose tenant is not configured: every request with one of them is refused.
+fn check_tenants(keys: &[(String, TenantId)], config: &Config, findings: &mut Vec<Finding>) {
+    const SHOWN: usize = 5;
+    // Without any tenant there is a finding about that already.
+    if config.graph.tenants().next().is_none() {
+        return;
+    }
+    for of_one in keys.chunk_by(|one, other| one.1 == other.1) {
+        let tenant = &of_one[0].1;
+        if config.graph.tenants().any(|configured| configured.id == *tenant) {
+            continue;
+        }
+        let ids: Vec<_> = of_one.iter().take(SHOWN).map(|(id, _)| id.as_str()).collect();
+        let more = match of_one.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let text = format!(
+            "tenant {tenant} is not configured, and these keys of it can do nothing: {}{more}",
+            ids.join(", ")
+        );
+        findings.push(Finding { level: Level::Warning, text });
     }
 }
 

@@ -75,8 +75,9 @@ pub(super) async fn run(
 
 fn to_table(deletions: &[DeletionEntry<'_>]) -> Table {
     let mut table =
-        Table::new(&["ID", "STATE", "KIND", "CREATED", "SETTLED", "CALL ID", "FAILURE"]);
+        Table::new(&["ID", "STATE", "KIND", "CREATED", "SETTLED", "CALL ID", "TARGET", "FAILURE"]);
     for DeletionEntry { row, .. } in deletions {
+        let everybody = || if row.scope == "all" { "everybody".to_owned() } else { String::new() };
         table.add([
             row.deletion_id.to_string(),
             row.state.to_string(),
@@ -84,6 +85,7 @@ fn to_table(deletions: &[DeletionEntry<'_>]) -> Table {
             short_time(row.created_at),
             short_time_or_none(row.settled_at),
             row.call_id.clone().unwrap_or_default(),
+            row.target.clone().unwrap_or_else(everybody),
             row.failure.clone().unwrap_or_default(),
         ]);
     }
@@ -105,6 +107,10 @@ struct DeletionEntry<'a> {
     #[serde(rename = "keyID")]
     key_id: Option<&'a str>,
     kind: &'a str,
+    /// Of what ends a leg; nothing else has one.
+    scope: Option<&'a str>,
+    /// The participant who is removed, or the user who is invited.
+    target: Option<&'a str>,
     created_at: String,
     deadline_at: String,
     settled_at: Option<String>,
@@ -123,6 +129,8 @@ impl<'a> DeletionEntry<'a> {
             tenant: &row.tenant,
             key_id: row.key_id.as_deref(),
             kind: &row.kind,
+            scope: has_scope(&row.kind).then_some(row.scope.as_str()),
+            target: row.target.as_deref(),
             created_at: row.created_at.to_string(),
             deadline_at: row.deadline_at.to_string(),
             settled_at: row.settled_at.map(|at| at.to_string()),
@@ -132,12 +140,30 @@ impl<'a> DeletionEntry<'a> {
     }
 }
 
+/// Whether a kind is about legs at all: what only rejects, removes one or invites one is not.
+fn has_scope(kind: &str) -> bool {
+    !matches!(kind, "RejectCall" | "DeleteParticipant" | "InviteParticipant")
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DetailedEntry<'a> {
     #[serde(flatten)]
     deletion: DeletionEntry<'a>,
-    scope: &'a str,
+    #[serde(rename = "operationID")]
+    operation_id: Option<&'a str>,
+    #[serde(rename = "participantID")]
+    participant_id: Option<&'a str>,
+    reject_reason: Option<&'a str>,
+    /// Of an invitation.
+    #[serde(rename = "userTenantID")]
+    user_tenant: Option<&'a str>,
+    #[serde(rename = "replacesCallID")]
+    replaces: Option<&'a str>,
+    client_context: Option<&'a str>,
+    /// Of `scope=all`: how many of the others are not in the call any more, and how many there were.
+    removed: Option<u32>,
+    participants: Option<u32>,
     peer: Option<&'a str>,
     reason: Option<&'a str>,
     abandoned_at: Option<String>,
@@ -154,6 +180,7 @@ struct StepEntry<'a> {
     operation: &'a str,
     target: Option<&'a str>,
     state: &'a str,
+    failure: Option<&'a str>,
     next_attempt_at: Option<String>,
     attempts: Vec<AttemptEntry<'a>>,
 }
@@ -177,7 +204,17 @@ impl<'a> DetailedEntry<'a> {
     fn new(details: &'a DeletionDetails) -> Self {
         Self {
             deletion: DeletionEntry::new(&details.row),
-            scope: &details.scope,
+            operation_id: details.invited.as_ref().map(|invited| invited.operation_id.as_str()),
+            participant_id: details
+                .invited
+                .as_ref()
+                .and_then(|invited| invited.participant_id.as_deref()),
+            reject_reason: details.parameters.reject_reason.as_deref(),
+            user_tenant: details.parameters.user_tenant.as_deref(),
+            replaces: details.parameters.replaces.as_deref(),
+            client_context: details.parameters.client_context.as_deref(),
+            removed: details.progress.map(|progress| progress.removed),
+            participants: details.progress.map(|progress| progress.of),
             peer: details.peer.as_deref(),
             reason: details.reason.as_deref(),
             abandoned_at: details.abandoned_at.map(|at| at.to_string()),
@@ -189,13 +226,23 @@ impl<'a> DetailedEntry<'a> {
 
     fn to_text(&self) -> String {
         let deletion = &self.deletion;
+        let removed = self.removed.zip(self.participants);
+        let removed = removed.map(|(removed, of)| format!("{removed} of {of}"));
         let mut table = Table::without_headings();
         for (name, value) in [
             ("id", Some(deletion.id.as_str())),
             ("state", Some(deletion.state)),
             ("failure", deletion.failure),
             ("kind", Some(deletion.kind)),
-            ("scope", Some(self.scope)),
+            ("scope", deletion.scope),
+            ("target", deletion.target),
+            ("reject reason", self.reject_reason),
+            ("user tenant", self.user_tenant),
+            ("replaces call", self.replaces),
+            ("client context", self.client_context),
+            ("operation id", self.operation_id),
+            ("participant id", self.participant_id),
+            ("removed", removed.as_deref()),
             ("call id", deletion.call_id),
             ("Graph call id", deletion.graph_call_id),
             ("tenant", Some(deletion.tenant)),
@@ -216,12 +263,60 @@ impl<'a> DetailedEntry<'a> {
             table.add(["call ended".to_owned(), end.ended_at.clone()]);
             end.add_to(&mut table);
         }
-        let mut text = table.to_text();
+        let tables = [Some(table), Some(self.steps()), self.attempts()];
+        let texts: Vec<_> = tables.iter().flatten().map(Table::to_text).collect();
+        texts.join("\n").trim_end().to_owned()
+    }
+
+    fn steps(&self) -> Table {
+        let headings = ["STEP", "OPERATION", "TARGET", "STATE", "NEXT ATTEMPT", "FAILURE"];
+        let mut table = Table::new(&headings);
         for step in &self.steps {
-            text.push_str(&step.to_text());
+            table.add([
+                step.position.to_string(),
+                step.operation.to_owned(),
+                step.target.unwrap_or_default().to_owned(),
+                step.state.to_owned(),
+                step.next_attempt_at.clone().unwrap_or_default(),
+                step.failure.unwrap_or_default().to_owned(),
+            ]);
         }
-        text.truncate(text.trim_end().len());
-        text
+        table
+    }
+
+    /// All of one step, then those of the next one; none before the first of them.
+    fn attempts(&self) -> Option<Table> {
+        if self.steps.iter().all(|step| step.attempts.is_empty()) {
+            return None;
+        }
+        let mut table = Table::new(&[
+            "STEP",
+            "ATTEMPT",
+            "STARTED",
+            "ANSWERED",
+            "STATUS",
+            "EFFECT",
+            "REQUEST ID",
+            "CLIENT REQUEST ID",
+            "ERROR",
+        ]);
+        let all = self.steps.iter().flat_map(|step| {
+            step.attempts.iter().map(|attempt| (step.position.to_string(), attempt))
+        });
+        for (position, attempt) in all {
+            table.add([
+                position,
+                attempt.number.to_string(),
+                attempt.started_at.clone(),
+                attempt.answered_at.clone().unwrap_or_default(),
+                attempt.status.map(|status| status.to_string()).unwrap_or_default(),
+                if attempt.effect_possible { "possible" } else { "" }.to_owned(),
+                attempt.request_id.unwrap_or_default().to_owned(),
+                attempt.client_request_id.unwrap_or_default().to_owned(),
+                attempt.error.unwrap_or_default().to_owned(),
+            ]);
+        }
+        Some(table)
     }
 }
 
@@ -232,45 +327,10 @@ impl<'a> StepEntry<'a> {
             operation: &step.operation,
             target: step.target.as_deref(),
             state: &step.state,
+            failure: step.failure.as_deref(),
             next_attempt_at: step.next_attempt_at.map(|at| at.to_string()),
             attempts: step.attempts.iter().map(AttemptEntry::new).collect(),
         }
-    }
-
-    fn to_text(&self) -> String {
-        let mut table = Table::without_headings();
-        let next = self.next_attempt_at.as_ref().map(|at| format!("next attempt {at}"));
-        table.add([
-            format!("step {}", self.position),
-            self.operation.to_owned(),
-            self.target.unwrap_or_default().to_owned(),
-            self.state.to_owned(),
-            next.unwrap_or_default(),
-        ]);
-        let mut attempts = Table::new(&[
-            "  ATTEMPT",
-            "STARTED",
-            "ANSWERED",
-            "STATUS",
-            "EFFECT",
-            "REQUEST ID",
-            "CLIENT REQUEST ID",
-            "ERROR",
-        ]);
-        for attempt in &self.attempts {
-            attempts.add([
-                format!("  {}", attempt.number),
-                attempt.started_at.clone(),
-                attempt.answered_at.clone().unwrap_or_default(),
-                attempt.status.map(|status| status.to_string()).unwrap_or_default(),
-                if attempt.effect_possible { "possible" } else { "" }.to_owned(),
-                attempt.request_id.unwrap_or_default().to_owned(),
-                attempt.client_request_id.unwrap_or_default().to_owned(),
-                attempt.error.unwrap_or_default().to_owned(),
-            ]);
-        }
-        let attempts = if self.attempts.is_empty() { String::new() } else { attempts.to_text() };
-        format!("\n{}{attempts}", table.to_text())
     }
 }
 

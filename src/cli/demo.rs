@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::config::graph::TenantConfig;
 use crate::id::TenantId;
 use crate::keys::{KeyWish, Keys};
-use crate::model::rights::Right;
+use crate::model::rights::{MostOthers, Right};
 use crate::operator::Operator;
 use crate::secret::Secret;
 use crate::server::drain;
@@ -101,7 +101,10 @@ async fn play(stage: &Stage, once: bool) -> anyhow::Result<()> {
         let call_id = known(stage, &made).await?;
         others.push((call_id, made));
     }
+    let group = calls::make_group(stage.simulator).await?;
+    let group = known(stage, &group).await?;
     show::lines_to_paste(stage, &deletion, &others)?;
+    show::lines_about_people(stage, &group)?;
     Ok(drain::signalled().await.map(drop)?)
 }
 
@@ -138,7 +141,14 @@ fn configuration(simulator: &Simulator, folder: &Path) -> anyhow::Result<Config>
 async fn make_key(config: &Config) -> anyhow::Result<Secret<String>> {
     let (store, pepper) =
         Store::open_sqlite(&config.store.path, &config.store.pepper_file, Missing::Create)?;
-    let rights = Right::DEFAULT.into_iter().chain([Right::SeeCandidates]).collect();
+    let more = [
+        Right::SeeCandidates,
+        Right::RejectCall,
+        Right::DeleteParticipant,
+        Right::InviteParticipant,
+        Right::ScopeAll(MostOthers::USUAL),
+    ];
+    let rights = Right::DEFAULT.into_iter().chain(more).collect();
     let wish = KeyWish { rights, ..KeyWish::named("demo".to_owned(), TenantId::new(TENANT)) };
     let keys = Keys::new(store, pepper, Clock::System);
     let (_, secret) = keys.create(&Operator::of_this_process(), wish).await?;

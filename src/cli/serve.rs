@@ -131,8 +131,8 @@ async fn gateway(
     stop: impl Future<Output = ()> + Send,
     ready: impl FnOnce(&Listeners) -> io::Result<()>,
 ) -> Result<(), ServeError> {
-    let certificates = config.graph.certificates(Clock::System.now());
-    for (_, warning) in certificates.iter().filter(|(is_soon, _)| *is_soon) {
+    let credentials = config.graph.credentials(Clock::System.now());
+    for (_, warning) in credentials.iter().filter(|(is_soon, _)| *is_soon) {
         tracing::warn!("{warning}");
     }
     for warning in config.warnings() {
@@ -303,7 +303,7 @@ fn apps(config: &Config) -> Vec<Asking> {
 
 fn rules(config: &Config) -> JournalRules {
     JournalRules {
-        tenants: config.graph.tenants().map(|tenant| tenant.id.clone()).collect(),
+        apps: apps(config),
         selection: selection_rules(config),
         on_ended: config.legacy.on_ended,
         deadline: config.graph.deadline,

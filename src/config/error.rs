@@ -111,11 +111,14 @@ impl ConfigError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SecretFileFault {
     /// Missing, a directory, or not permitted.
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read: {}", cause(*.0))]
     Unreadable(io::ErrorKind),
     /// Nothing in it, or a line end only.
     #[error("is empty; put the secret into it")]
     Empty,
+    /// Nothing in it, where somebody else is to put a token.
+    #[error("is empty; whoever renews it must put a token into it")]
+    NoToken,
     /// It holds something else.
     #[error("holds more lines than it may; put nothing but the secret into it")]
     ManyLines,
@@ -128,7 +131,7 @@ pub(crate) enum SecretFileFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CertificateFault {
     /// Missing, a directory, or not permitted.
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read: {}", cause(*.0))]
     Unreadable(io::ErrorKind),
     /// No `BEGIN CERTIFICATE` with what belongs to it.
     #[error("holds no certificate in PEM")]
@@ -171,6 +174,14 @@ impl fmt::Display for Origin {
             Self::Variable(name) => write!(f, "variable {}", printable(name)),
             Self::Set => f.write_str("--set"),
         }
+    }
+}
+
+/// Why a file cannot be read, in words that are said of files.
+fn cause(kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        other => other.to_string(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 mod certificate;
 mod credential;
+mod federated;
 mod outbound;
 mod tenant;
 
@@ -12,7 +13,7 @@ pub(crate) use self::certificate::ClientCertificate;
 pub(crate) use self::certificate::fixture;
 pub(crate) use self::credential::{Credential, ManagedIdentity, read_assertion};
 pub(crate) use self::outbound::Outbound;
-pub(crate) use self::tenant::{Api, TENANT_EXPECTED, TenantConfig, parse_tenant};
+pub(crate) use self::tenant::{Api, TENANT_EXPECTED, TenantConfig, in_keys_of, parse_tenant};
 use crate::clock::Timestamp;
 use crate::config::graph::tenant::Section;
 use crate::config::source::Source;
@@ -75,26 +76,35 @@ impl GraphConfig {
         self.tenant.iter().chain(&self.further)
     }
 
-    /// How long each certificate that we log in with is valid, in sentences; `true` with those that
-    /// somebody must act on soon.
-    pub(crate) fn certificates(&self, now: Timestamp) -> Vec<(bool, String)> {
-        let tenants = self.tenants().filter_map(|tenant| match &tenant.credential {
-            Credential::Certificate(certificate) => Some((&tenant.id, certificate.not_after)),
-            _ => None,
-        });
-        tenants
-            .map(|(id, end)| {
-                let left = end.since(now);
-                let days = left.as_secs() / 86_400;
-                let text = match days {
-                    _ if end <= now => format!("is not valid any more since {end}"),
-                    1 => format!("is valid for 1 more day, until {end}"),
-                    _ => format!("is valid for {days} more days, until {end}"),
-                };
-                (left < SOON, format!("the certificate for tenant {id} {text}"))
-            })
-            .collect()
+    /// How long each certificate and each federated token that we log in with is valid, in sentences;
+    /// `true` with those that somebody must act on. Of a token that is renewed in time nothing is said.
+    pub(crate) fn credentials(&self, now: Timestamp) -> Vec<(bool, String)> {
+        let told =
+            self.tenants().filter_map(|TenantConfig { id, credential, .. }| match credential {
+                Credential::Certificate(certificate) => {
+                    let (is_soon, text) = certificate_ends(certificate.not_after, now);
+                    Some((is_soon, format!("the certificate for tenant {id} {text}")))
+                }
+                Credential::Federated(file) => {
+                    let problem = federated::problem(file, now)?;
+                    Some((true, format!("the federated token for tenant {id} {problem}")))
+                }
+                Credential::Secrets(_) | Credential::Managed(_) => None,
+            });
+        told.collect()
     }
+}
+
+/// How long a certificate is valid; `true` when that is not long.
+fn certificate_ends(end: Timestamp, now: Timestamp) -> (bool, String) {
+    let left = end.since(now);
+    let days = left.as_secs() / 86_400;
+    let text = match days {
+        _ if end <= now => format!("is not valid any more since {end}"),
+        1 => format!("is valid for 1 more day, until {end}"),
+        _ => format!("is valid for {days} more days, until {end}"),
+    };
+    (left < SOON, text)
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ const NOT_BUILT: &[&str] = &["store.direct_url", "graph.rate"];
 pub(super) const TENANTS: &str = "graph.tenants";
 
 /// The keys of `graph` that a further tenant has as well.
-const OF_A_TENANT: &[&str] = &[
+pub(super) const OF_A_TENANT: &[&str] = &[
     "cloud",
     "base_url",
     "login_url",
@@ -153,6 +153,11 @@ fn meaning_in_tenants(rest: &str) -> Meaning {
 /// The key `last` of the further tenant `id`.
 pub(super) fn of_tenant(id: &str, last: &str) -> String {
     format!("{TENANTS}.{id}.{last}")
+}
+
+/// What the keys of the further tenant `id` begin with.
+pub(super) fn of_tenants(id: &str) -> String {
+    format!("{TENANTS}.{id}")
 }
 
 /// The further tenant that has `key`, if it is one of its keys.

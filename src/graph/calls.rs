@@ -10,8 +10,6 @@ use crate::id::{GraphCallId, TenantId};
 use crate::model::change::CallChange;
 
 mod actions;
-#[cfg(test)]
-pub(super) use self::actions::{ClientContext, Invitation};
 
 /// No call is longer than this.
 const LONGEST_CALL: usize = 1024 * 1024;
@@ -64,6 +62,6 @@ impl Request {
             encoded.push('/');
             encoded.push_str(&path_segment(id)?);
         }
-        Some(Self { method, path: encoded, body: None, longest })
+        Some(Self { method, path: encoded, body: None, longest, is_about_participant: false })
     }
 }

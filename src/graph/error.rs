@@ -9,8 +9,11 @@ use std::time::Duration;
 
 pub(crate) use self::login::LoginError;
 use super::model::ErrorBody;
+use crate::model::deletion::TOO_MANY;
+use crate::model::plan::Operation;
 
 mod login;
+mod permission;
 
 /// Why a request to Graph was not carried out, or may not have been.
 #[derive(Debug, thiserror::Error)]
@@ -18,9 +21,17 @@ pub(crate) enum GraphError {
     /// 404 with 8522.
     #[error("Graph has no such call")]
     NotFound,
+    /// Graph's own 404 to a request for a participant, with its word for one who is not there; 8522 says
+    /// also then that there is no call.
+    #[error("Graph has no such participant in the call")]
+    NoParticipant,
     /// Any other 404, whatever its code: it says nothing about the call.
     #[error("a 404 that says nothing about the call{}", detail(code.as_ref(), None))]
-    ForeignNotFound { code: Option<String> },
+    ForeignNotFound {
+        code: Option<String>,
+        /// It is in Graph's shape to its inner error.
+        has_inner: bool,
+    },
     /// 429.
     #[error("Graph throttled the request")]
     Throttled { retry_after: Option<Duration> },
@@ -36,6 +47,9 @@ pub(crate) enum GraphError {
     /// 403 that holds for every call of the tenant until its operator acts.
     #[error("Graph refuses this app in this tenant (code {code})")]
     TenantFault { code: String, hint: &'static str },
+    /// The call was told of to an app that we are not in its tenant; nothing was sent.
+    #[error("the call belongs to another app than the one that is configured for its tenant")]
+    OtherApp,
     /// 403 with 7505.
     #[error("Graph says that the call belongs to another tenant (code 7505)")]
     OtherTenant,
@@ -48,6 +62,12 @@ pub(crate) enum GraphError {
     /// A success whose body is not what was asked for: something else answers for Graph.
     #[error("an answer with status {status} that is not what was asked for")]
     Unreadable { status: u16 },
+    /// A roster is longer than any that is read.
+    #[error("{TOO_MANY}")]
+    TooMany,
+    /// The next page of a roster is at an address that the token must not be sent to.
+    #[error("the roster goes on at an address that is not within this tenant's calls")]
+    ForeignPage,
     /// 3xx; redirects are not followed.
     #[error("redirected with status {status}, which is not followed")]
     Redirected { status: u16 },
@@ -88,11 +108,30 @@ impl GraphError {
                 None => Self::Refused { status, code, message: None },
             },
             404 if code.as_deref() == Some("8522") => Self::NotFound,
-            404 => Self::ForeignNotFound { code },
+            404 => {
+                let has_inner = error.as_ref().is_some_and(|error| error.has_inner);
+                Self::ForeignNotFound { code, has_inner }
+            }
             429 => Self::Throttled { retry_after },
             503 => Self::Unavailable { retry_after },
             400..=499 if status != 408 => Self::Refused { status, message: message(), code },
             _ => Self::ServerError { status, code },
+        }
+    }
+
+    /// The same about a participant of a call: Graph has its own words for one who is not there. They
+    /// count with an inner error, or when the answer was given a `request-id`: others use these words.
+    pub(super) fn of_participant(self, is_identified: bool) -> Self {
+        let is_word = |code: &str| {
+            ["NotFound", "ItemNotFound"].iter().any(|word| code.eq_ignore_ascii_case(word))
+        };
+        match self {
+            Self::ForeignNotFound { code: Some(code), has_inner }
+                if is_word(&code) && (has_inner || is_identified) =>
+            {
+                Self::NoParticipant
+            }
+            other => other,
         }
     }
 
@@ -108,7 +147,22 @@ impl GraphError {
         }
     }
 
-    /// What an operator can do about it, where anything can be done.
+    /// What an operator can do about it, where anything can be done, when Graph was asked to carry out
+    /// `operation`.
+    pub(crate) fn hint_for(&self, operation: Operation) -> Option<&'static str> {
+        match self {
+            Self::TenantFault { code, .. } if code == "7504" => Some(permission::needed(operation)),
+            Self::Refused { status: 403, .. } => Some(permission::needed(operation)),
+            Self::ServerError { code: Some(code), .. }
+                if code == "9999" && operation == Operation::RemoveParticipant =>
+            {
+                Some(permission::REMOVAL)
+            }
+            _ => self.hint(),
+        }
+    }
+
+    /// The same when a call was read.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Login(error) => error.hint(),
@@ -117,22 +171,25 @@ impl GraphError {
                 "Graph rejects tokens that the login grants: check that graph.base_url and \
                  graph.login_url are of the same cloud, and that the app is not blocked",
             ),
+            Self::OtherApp => Some("configure the app that Graph tells of the call for its tenant"),
             Self::OtherTenant => Some(
                 "the call is not of the tenant that we log in to: its tenant must be the one that \
                  is configured with this app",
             ),
-            Self::ForeignNotFound { .. } | Self::Unreadable { .. } | Self::Redirected { .. } => {
+            Self::ForeignNotFound { .. }
+            | Self::Unreadable { .. }
+            | Self::ForeignPage
+            | Self::Redirected { .. } => {
                 Some("check graph.base_url, and what stands between here and Graph")
             }
             Self::Tls(_) => Some(
                 "check the system's CA certificates and whether a proxy replaces Graph's \
                  certificate",
             ),
-            Self::Refused { status: 403, .. } => Some(
-                "the app lacks a permission: Calls.Initiate.All must be granted by an \
-                 administrator of the tenant, and the call must be the app's own",
-            ),
+            Self::Refused { status: 403, .. } => Some(permission::needed(Operation::HangUp)),
             Self::NotFound
+            | Self::NoParticipant
+            | Self::TooMany
             | Self::Throttled { .. }
             | Self::Unavailable { .. }
             | Self::Refused { .. }
@@ -187,10 +244,7 @@ fn tenant_fault(code: &str) -> Option<&'static str> {
             "the app is not known to the calling service: enable calling on the Teams channel of \
              its bot registration",
         ),
-        "7504" => Some(
-            "the tenant has not consented to the app's calling permissions: an administrator must \
-             grant Calls.Initiate.All",
-        ),
+        "7504" => Some(permission::needed(Operation::HangUp)),
         _ => None,
     }
 }
@@ -262,6 +316,28 @@ mod tests {
         check(999, "", "Graph failed with status 999");
         check(307, "", "redirected with status 307, which is not followed");
         check(401, "", "Graph accepts neither the token nor a new one");
+    }
+
+    #[test]
+    fn whether_a_participant_is_there_is_told_by_graph_alone() {
+        let judge = |body: &str, is_identified| {
+            let error = GraphError::from_answer(404, None, body).of_participant(is_identified);
+            matches!(error, GraphError::NoParticipant)
+        };
+        let inner = |code| {
+            format!(r#"{{"error":{{"code":"{code}","message":"A message.","innerError":{{}}}}}}"#)
+        };
+        let no_call = GraphError::from_answer(404, None, &body("8522")).of_participant(true);
+        assert!(matches!(no_call, GraphError::NotFound), "{no_call:?}");
+        for code in ["NotFound", "notFound", "itemnotfound", "ItemNotFound"] {
+            assert!(judge(&inner(code), false) && judge(&body(code), true), "{code}");
+            assert!(!judge(&body(code), false), "{code}: anybody may say so");
+        }
+        for other in [inner("ResourceNotFound"), inner(""), "<html>".to_owned(), String::new()] {
+            assert!(!judge(&other, true), "{other}");
+        }
+        let refused = GraphError::from_answer(403, None, &inner("NotFound")).of_participant(true);
+        assert!(matches!(refused, GraphError::Refused { .. }), "{refused:?}");
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(super) struct ErrorBody {
     pub(super) code: String,
     /// For people, as it came.
     pub(super) message: Option<String>,
+    /// It holds an inner error, as Graph's own do.
+    pub(super) has_inner: bool,
 }
 
 impl ErrorBody {
@@ -37,7 +39,8 @@ impl ErrorBody {
         let wrapped = message.as_deref().and_then(object);
         let inner = wrapped.as_ref().and_then(|inner| text(member(inner, "errorCode")?));
         let inner_message = wrapped.as_ref().and_then(|inner| text(member(inner, "message")?));
-        Some(Self { code: inner.unwrap_or(outer), message: inner_message.or(message) })
+        let has_inner = member(error, "innerError").is_some_and(Value::is_object);
+        Some(Self { code: inner.unwrap_or(outer), message: inner_message.or(message), has_inner })
     }
 }
 
@@ -160,6 +163,7 @@ mod tests {
         let expected = expected.map(|(code, message)| ErrorBody {
             code: code.to_owned(),
             message: message.map(str::to_owned),
+            has_inner: body.to_lowercase().contains("\"innererror\":"),
         });
         assert_eq!(ErrorBody::read(body), expected, "{body}");
     }

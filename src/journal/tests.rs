@@ -1,9 +1,12 @@
 //! The journal and its sender against a Graph that answers when it is told to, and callers that go
 //! away at every point.
 
+mod await_points;
 mod graph;
 mod sending;
+mod witness;
 
+use crate::model::deletion::Scope;
 use std::future::ready;
 
 use tokio::sync::watch;
@@ -53,7 +56,10 @@ impl Running {
         };
         let client = GraphClient::new(&config, clock.clone()).unwrap();
         let rules = JournalRules {
-            tenants: vec![TenantId::new(TENANT)],
+            apps: vec![Asking {
+                tenant: TenantId::new(TENANT),
+                client_id: "2891555a-92ff-42e6-80fa-6e1300c6b5c6".to_owned(),
+            }],
             selection: selection_rules(),
             on_ended: OnEnded::Forward,
             deadline: DEADLINE,
@@ -72,7 +78,7 @@ impl Running {
 
     fn request(selector: Selector) -> DeletionRequest {
         let (audit, personal) = (event(), Personal::default());
-        let kind = DeletionKind::DeleteCall;
+        let kind = DeletionKind::DeleteCall(Scope::Leg);
         DeletionRequest { kind, selector, dry_run: false, reason: None, audit, personal }
     }
 

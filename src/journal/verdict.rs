@@ -15,9 +15,9 @@ use crate::store::admission::Before;
 pub(crate) enum Verdict {
     /// Graph took it.
     Sent,
-    /// Graph has no such call any more, and an earlier attempt of ours may be why.
+    /// Graph has no such call, or participant, any more, and an earlier attempt of ours may be why.
     Gone,
-    /// Graph has no such call, and that is not our doing.
+    /// Graph has no such call, or participant, and that is not our doing.
     NeverThere,
     /// Not now: the next attempt comes no earlier than `retry_after` from now.
     Again { retry_after: Option<Duration> },
@@ -38,7 +38,7 @@ pub(crate) fn verdict(operation: Operation, earlier: Before, answer: &Answer) ->
         Err(error) => error,
     };
     match error {
-        GraphError::NotFound => not_found(operation, earlier),
+        GraphError::NotFound | GraphError::NoParticipant => not_found(operation, earlier),
         // It passed the brake before anything was done, so even an invitation may be repeated.
         GraphError::Throttled { retry_after }
         | GraphError::Unavailable { retry_after: retry_after @ Some(_) }
@@ -63,22 +63,26 @@ pub(crate) fn verdict(operation: Operation, earlier: Before, answer: &Answer) ->
         | GraphError::Tls(_)
         | GraphError::Torn { .. }
         | GraphError::Lost(_) => match operation {
-            Operation::HangUp | Operation::RemoveParticipant | Operation::Reject => {
-                Verdict::Again { retry_after: None }
-            }
+            Operation::HangUp
+            | Operation::RemoveParticipant
+            | Operation::Reject
+            | Operation::ReadRoster => Verdict::Again { retry_after: None },
             Operation::Invite => Verdict::Unknown,
         },
-        GraphError::TenantFault { hint, .. }
-        | GraphError::Login(LoginError::Refused { hint, .. }) => Verdict::TenantFault { hint },
         // What was accepted is tried until its deadline, also by a process that was started without
         // its tenant: the next one may have it again.
-        GraphError::Unauthorized | GraphError::Login(LoginError::NotConfigured) => {
-            Verdict::TenantFault { hint: error.hint().unwrap_or_default() }
+        GraphError::TenantFault { .. }
+        | GraphError::Unauthorized
+        | GraphError::OtherApp
+        | GraphError::Login(LoginError::Refused { .. } | LoginError::NotConfigured) => {
+            Verdict::TenantFault { hint: error.hint_for(operation).unwrap_or_default() }
         }
         GraphError::OtherTenant
+        | GraphError::TooMany
+        | GraphError::ForeignPage
         | GraphError::Refused { .. }
         | GraphError::Redirected { .. }
-        | GraphError::UnusableId => Verdict::Failed { hint: error.hint() },
+        | GraphError::UnusableId => Verdict::Failed { hint: error.hint_for(operation) },
     }
 }
 
@@ -102,11 +106,16 @@ pub(crate) fn effect_possible(answer: &Answer) -> bool {
 
 fn not_found(operation: Operation, earlier: Before) -> Verdict {
     match operation {
-        Operation::HangUp | Operation::RemoveParticipant if earlier.effect_possible => {
+        Operation::HangUp | Operation::RemoveParticipant | Operation::ReadRoster
+            if earlier.effect_possible =>
+        {
             Verdict::Gone
         }
         Operation::Reject if earlier.effect_possible || earlier.call_answered => Verdict::Replan,
-        Operation::HangUp | Operation::RemoveParticipant | Operation::Reject => Verdict::NeverThere,
+        Operation::HangUp
+        | Operation::RemoveParticipant
+        | Operation::Reject
+        | Operation::ReadRoster => Verdict::NeverThere,
         Operation::Invite => Verdict::Failed { hint: None },
     }
 }
@@ -164,9 +173,16 @@ mod tests {
             (Err(GraphError::Unauthorized), false, [FAULT; 3]),
             (Err(denied.into()), false, [FAULT; 3]),
             (Err(GraphError::TenantFault { code, hint: "" }), false, [FAULT; 3]),
+            (Err(GraphError::OtherApp), false, [FAULT; 3]),
             (Err(GraphError::OtherTenant), false, [FAILED; 3]),
+            (Err(GraphError::TooMany), false, [FAILED; 3]),
+            (Err(GraphError::ForeignPage), false, [FAILED; 3]),
             (Err(refused(403)), false, [FAILED; 3]),
-            (Err(GraphError::ForeignNotFound { code: None }), true, [AGAIN, AGAIN, Unknown]),
+            (
+                Err(GraphError::ForeignNotFound { code: None, has_inner: false }),
+                true,
+                [AGAIN, AGAIN, Unknown],
+            ),
             (Err(GraphError::Throttled { retry_after: ASKED }), false, [LATER; 3]),
             (Err(GraphError::Throttled { retry_after: None }), false, [AGAIN; 3]),
             (Err(GraphError::Unavailable { retry_after: ASKED }), true, [LATER; 3]),
@@ -214,6 +230,7 @@ mod tests {
                 for (operation, expected) in [
                     (Operation::HangUp, hang_up),
                     (Operation::RemoveParticipant, hang_up),
+                    (Operation::ReadRoster, hang_up),
                     (Operation::Reject, reject),
                     (Operation::Invite, invite),
                 ] {
@@ -229,17 +246,20 @@ mod tests {
 
     #[test]
     fn what_not_found_means_depends_on_what_was_before() {
-        let answer = answer(Err(GraphError::NotFound));
-        assert!(!effect_possible(&answer));
-        // In the order of `every_earlier`: nothing, answered, effect possible, both.
-        for (operation, expected) in [
-            (Operation::HangUp, [NeverThere, NeverThere, Gone, Gone]),
-            (Operation::RemoveParticipant, [NeverThere, NeverThere, Gone, Gone]),
-            (Operation::Reject, [NeverThere, Replan, Replan, Replan]),
-            (Operation::Invite, [FAILED; 4]),
-        ] {
-            let verdicts = every_earlier().map(|earlier| judge(operation, earlier, &answer));
-            assert_eq!(verdicts, expected, "{operation:?}");
+        for error in [GraphError::NotFound, GraphError::NoParticipant] {
+            let answer = answer(Err(error));
+            assert!(!effect_possible(&answer));
+            // In the order of `every_earlier`: nothing, answered, effect possible, both.
+            for (operation, expected) in [
+                (Operation::HangUp, [NeverThere, NeverThere, Gone, Gone]),
+                (Operation::RemoveParticipant, [NeverThere, NeverThere, Gone, Gone]),
+                (Operation::ReadRoster, [NeverThere, NeverThere, Gone, Gone]),
+                (Operation::Reject, [NeverThere, Replan, Replan, Replan]),
+                (Operation::Invite, [FAILED; 4]),
+            ] {
+                let verdicts = every_earlier().map(|earlier| judge(operation, earlier, &answer));
+                assert_eq!(verdicts, expected, "{operation:?}");
+            }
         }
     }
 
@@ -255,6 +275,7 @@ mod tests {
         assert_eq!(hint(fault), "do this");
         for error in [
             GraphError::Unauthorized,
+            GraphError::OtherApp,
             GraphError::OtherTenant,
             refused(403),
             LoginError::NotConfigured.into(),

@@ -10,46 +10,29 @@ use super::error::{GatewayError, ParamError};
 use super::params::{Name, Params};
 use super::render::{Format, Style, legal};
 use crate::id::{DeletionId, canonical_guid};
-use crate::model::deletion::DeletionKind;
-use crate::model::plan::RejectReason;
 use crate::model::rights::Right;
 use crate::model::selector::Selector;
 use crate::secret::Secret;
 
+mod deletion;
 mod login;
 mod selector;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use deletion::Deletion;
 pub(crate) use login::{SentLogin, TokenRequest, token_request};
-use selector::{printable, selector};
+use selector::selector;
 
 /// What somebody who acts asks for, with everything that it needs. To log in is asked by
 /// [`TokenRequest`], because nobody acts yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    DeleteCall(DeleteCall),
-    RejectCall(DeleteCall),
+    Delete(Deletion),
     GetCallId(CallLookup),
     GetCallInformation(CallLookup),
     GetDeletion(DeletionLookup),
     ReleaseToken,
-}
-
-/// The fields of `DeleteCall` and of `RejectCall`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct DeleteCall {
-    /// Which of the two; `rejectReason` is in it.
-    pub(crate) kind: DeletionKind,
-    pub(crate) selector: Selector,
-    /// `scope=all`: everyone's leg, not ours alone.
-    pub(crate) scope_all: bool,
-    /// Decide, and do nothing.
-    pub(crate) dry_run: bool,
-    /// Answer with what the plain answer leaves out; a dry run always does.
-    pub(crate) detail: bool,
-    /// For the audit record, at most 256 characters.
-    pub(crate) reason: Option<String>,
 }
 
 /// The fields of `GetCallID` and of `GetCallInformation`.
@@ -70,6 +53,8 @@ pub(crate) struct DeletionLookup {
 pub(crate) enum ActionName {
     DeleteCall,
     RejectCall,
+    DeleteParticipant,
+    InviteParticipant,
     GetCallId,
     GetCallInformation,
     GetDeletion,
@@ -78,9 +63,11 @@ pub(crate) enum ActionName {
 }
 
 impl ActionName {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::DeleteCall,
         Self::RejectCall,
+        Self::DeleteParticipant,
+        Self::InviteParticipant,
         Self::GetCallId,
         Self::GetCallInformation,
         Self::GetDeletion,
@@ -93,6 +80,8 @@ impl ActionName {
         match self {
             Self::DeleteCall => "DeleteCall",
             Self::RejectCall => "RejectCall",
+            Self::DeleteParticipant => "DeleteParticipant",
+            Self::InviteParticipant => "InviteParticipant",
             Self::GetCallId => "GetCallID",
             Self::GetCallInformation => "GetCallInformation",
             Self::GetDeletion => "GetDeletion",
@@ -106,6 +95,8 @@ impl ActionName {
         match self {
             Self::DeleteCall => Right::DeleteCall,
             Self::RejectCall => Right::RejectCall,
+            Self::DeleteParticipant => Right::DeleteParticipant,
+            Self::InviteParticipant => Right::InviteParticipant,
             Self::GetCallId => Right::GetCallId,
             Self::GetCallInformation => Right::GetCallInformation,
             Self::GetDeletion => Right::GetDeletion,
@@ -117,8 +108,18 @@ impl ActionName {
     /// What is done after the key was accepted.
     pub(crate) const fn steps(self) -> Steps {
         match self {
-            Self::DeleteCall => Steps::act(|params| delete_call(params).map(Action::DeleteCall)),
-            Self::RejectCall => Steps::act(|params| reject_call(params).map(Action::RejectCall)),
+            Self::DeleteCall => {
+                Steps::act(|params| deletion::delete_call(params).map(Action::Delete))
+            }
+            Self::RejectCall => {
+                Steps::act(|params| deletion::reject_call(params).map(Action::Delete))
+            }
+            Self::DeleteParticipant => {
+                Steps::act(|params| deletion::delete_participant(params).map(Action::Delete))
+            }
+            Self::InviteParticipant => {
+                Steps::act(|params| deletion::invite_participant(params).map(Action::Delete))
+            }
             Self::GetCallId => Steps::act(|params| call_query(params).map(Action::GetCallId)),
             Self::GetCallInformation => {
                 Steps::act(|params| call_query(params).map(Action::GetCallInformation))
@@ -283,39 +284,6 @@ impl Params {
     }
 }
 
-fn delete_call(params: &Params) -> Result<DeleteCall, ParamError> {
-    let selector = selector(params)?;
-    let scope = params.word(Name::Scope)?.map(str::to_ascii_lowercase);
-    let scope_all = match scope.as_deref() {
-        None | Some("leg") => false,
-        Some("all") => true,
-        Some(_) => return Err(takes(Name::Scope, "leg or all")),
-    };
-    deletion(params, selector, DeletionKind::DeleteCall, scope_all)
-}
-
-fn reject_call(params: &Params) -> Result<DeleteCall, ParamError> {
-    let selector = selector(params)?;
-    let reason = match params.word(Name::RejectReason)? {
-        Some(word) => RejectReason::from_word(word)
-            .ok_or_else(|| takes(Name::RejectReason, "none, busy or forbidden"))?,
-        None => RejectReason::default(),
-    };
-    deletion(params, selector, DeletionKind::RejectCall(reason), false)
-}
-
-/// Reads what both have in common.
-fn deletion(
-    params: &Params,
-    selector: Selector,
-    kind: DeletionKind,
-    scope_all: bool,
-) -> Result<DeleteCall, ParamError> {
-    let dry_run = params.switch(Name::DryRun)?;
-    let detail = params.switch(Name::Detail)? || dry_run;
-    Ok(DeleteCall { kind, selector, scope_all, dry_run, detail, reason: reason(params)? })
-}
-
 fn call_query(params: &Params) -> Result<CallLookup, ParamError> {
     let selector = selector(params)?;
     params.switch(Name::Detail)?;
@@ -332,21 +300,6 @@ fn deletion_query(params: &Params) -> Result<DeletionLookup, ParamError> {
     params.switch(Name::Detail)?;
     Ok(DeletionLookup { deletion_id })
 }
-
-fn reason(params: &Params) -> Result<Option<String>, ParamError> {
-    let Some(text) = params.get(Name::Reason)? else { return Ok(None) };
-    if text.chars().count() > LONGEST_REASON {
-        return Err(ParamError(format!(
-            "Parameter {} is too long: at most {LONGEST_REASON} characters are kept.",
-            Name::Reason
-        )));
-    }
-    // People write lines; everything else that is not text is refused as in identifiers.
-    printable(Name::Reason, &text.replace(['\t', '\n', '\r'], " "))?;
-    Ok(Some(text.to_owned()))
-}
-
-const LONGEST_REASON: usize = 256;
 
 fn takes(name: Name, words: &str) -> ParamError {
     ParamError(format!("Parameter {name} takes {words}."))

@@ -12,7 +12,9 @@ use Status::{Always, Mapped};
 use super::error::{GatewayError, Reason};
 use super::outcome::OutcomeKind;
 use crate::config::legacy::{Codes, HttpStatus, LegacyConfig};
-use crate::model::plan::{Ambiguity, Refusal};
+use crate::model::plan::Refusal;
+
+mod text;
 
 /// Which of the configured tables the answers use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +57,7 @@ impl Table {
                 (Mapped(_), HttpStatus::Ok) => 200,
             },
             reason,
-            message: message(error),
+            message: text::of(error),
             header: header(error),
         }
     }
@@ -129,77 +131,39 @@ fn row(error: &GatewayError) -> (i32, Reason, Status) {
     }
 }
 
+/// The word for why nothing is done.
+pub(crate) fn reason(refusal: &Refusal) -> Reason {
+    refused(refusal).0
+}
+
 fn refused(refusal: &Refusal) -> (Reason, u16) {
     match refusal {
-        Refusal::NotFound | Refusal::NoSuchDeletion => (Reason::NotFound, 404),
-        // The ringing has ended; the text says what is left to do.
-        Refusal::Ended | Refusal::RingsNoMore => (Reason::Ended, 409),
-        Refusal::Ambiguous(_) => (Reason::Ambiguous, 409),
+        Refusal::NotFound
+        | Refusal::NoSuchDeletion
+        | Refusal::NoParticipant(_)
+        | Refusal::OurOwnPlace
+        | Refusal::Unnamed => (Reason::NotFound, 404),
+        // The ringing has ended, or nothing is left that could be done; the text says which.
+        Refusal::Ended
+        | Refusal::RingsNoMore
+        | Refusal::ParticipantLeft
+        | Refusal::LegOver
+        | Refusal::LegEnding => (Reason::Ended, 409),
+        // Which of those in the call we are cannot be decided either.
+        Refusal::Ambiguous(_) | Refusal::AmbiguousParticipant { .. } | Refusal::PlaceUnknown => {
+            (Reason::Ambiguous, 409)
+        }
+        Refusal::NotPermitted(_) | Refusal::TooMany { .. } | Refusal::OtherApp => {
+            (Reason::NotPermitted, 403)
+        }
+        Refusal::ReplacesItself => (Reason::BadParameter, 400),
         Refusal::Policy => (Reason::Policy, 403),
-        Refusal::NotPermitted(_) => (Reason::NotPermitted, 403),
-        Refusal::RefusedByGraph => (Reason::RefusedByGraph, 502),
+        Refusal::Partly(_) | Refusal::RefusedByGraph => (Reason::RefusedByGraph, 502),
         Refusal::UnknownOutcome => (Reason::UnknownOutcome, 502),
         // It is certain that nothing was done, so this is not `unknown_outcome`.
         Refusal::Withdrawn => (Reason::Unavailable, 502),
         Refusal::Prefetch => (Reason::Prefetch, 403),
     }
-}
-
-fn message(error: &GatewayError) -> String {
-    let fixed = match error {
-        GatewayError::Parameter(error) => return error.to_string(),
-        GatewayError::Refused { refusal, .. } => return refusal_message(refusal),
-        GatewayError::UnknownPath => "Nothing is served at this path.",
-        GatewayError::Method => "This method is not served: use GET or POST.",
-        GatewayError::BodyTooLarge => "The request body is too large.",
-        GatewayError::RequestLineTooLong => "The request line is too long: send a POST.",
-        GatewayError::HeadersTooLarge => "The request headers are too large.",
-        GatewayError::BodyIncomplete => "The request body did not arrive in time.",
-        GatewayError::UnknownAction => "Parameter action names no action that is served here.",
-        GatewayError::Key => "The API key is not accepted.",
-        GatewayError::Login => "The login is not accepted.",
-        GatewayError::LoginNeeded { .. } => {
-            "A login is needed: send Authorization: Basic, or parameters userName and password."
-        }
-        GatewayError::Braked { .. } => "Too many logins failed: try again later.",
-        GatewayError::TokenNeeded => "This API key needs a token: send parameter token.",
-        GatewayError::Token => "The token is not accepted: request a new one.",
-        GatewayError::Unavailable => "The service is unavailable: try again.",
-        GatewayError::Internal => "The request failed for a reason of our own.",
-    };
-    fixed.to_owned()
-}
-
-fn refusal_message(refusal: &Refusal) -> String {
-    let fixed = match refusal {
-        Refusal::Ambiguous(ambiguity) => return ambiguous(ambiguity),
-        Refusal::NotPermitted(right) => {
-            return format!("This API key does not permit {right}.");
-        }
-        Refusal::NotFound => "Call cannot be found.",
-        Refusal::NoSuchDeletion => "Deletion cannot be found.",
-        Refusal::Ended => "Call has already ended.",
-        Refusal::RingsNoMore => "Call cannot be rejected any more: DeleteCall would end it.",
-        Refusal::Policy => "Deletion refused by policy.",
-        Refusal::RefusedByGraph => "Microsoft Graph refused to end the call.",
-        Refusal::UnknownOutcome => "It is not known whether the call was ended.",
-        Refusal::Withdrawn => {
-            "Microsoft Graph did not answer in time: the deletion was withdrawn, and nothing will \
-             be sent."
-        }
-        Refusal::Prefetch => "This was sent ahead of its user: nothing was done.",
-    };
-    fixed.to_owned()
-}
-
-fn ambiguous(ambiguity: &Ambiguity) -> String {
-    let decided_by = ambiguity.decided_by;
-    let count = if ambiguity.count > Ambiguity::COUNTED {
-        format!("More than {}", Ambiguity::COUNTED)
-    } else {
-        ambiguity.count.to_string()
-    };
-    format!("{count} calls match: parameter {decided_by} would decide which one is meant.")
 }
 
 fn header(error: &GatewayError) -> Option<(&'static str, String)> {
@@ -239,12 +203,14 @@ fn whole_seconds(time: Duration) -> u64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::error::ParamError;
+    use super::super::outcome::{Facts, Subject};
     use super::*;
+    use crate::model::plan::{Ambiguity, Progress};
 
     pub(crate) const USUAL: Table = Table { codes: Codes::Verba, http_status: HttpStatus::Ok };
 
     pub(crate) fn refuse(refusal: Refusal) -> GatewayError {
-        GatewayError::Refused { refusal, call_id: None, deletion_id: None }
+        GatewayError::Refused { refusal, facts: Box::default() }
     }
 
     fn braked(milliseconds: u64) -> GatewayError {
@@ -253,6 +219,12 @@ pub(super) mod tests {
 
     fn ambiguity(count: usize) -> Refusal {
         Refusal::Ambiguous(Ambiguity { count, decided_by: "status", candidates: Vec::new() })
+    }
+
+    const PROGRESS: Progress = Progress { removed: 2, of: 3 };
+
+    fn several() -> Refusal {
+        Refusal::AmbiguousParticipant { count: 2, candidates: Vec::new() }
     }
 
     /// Every error, each with its code, its status, its mapped status and its reason.
@@ -278,6 +250,19 @@ pub(super) mod tests {
             (refuse(Refusal::Ended), 2, 200, 409, "ended"),
             (refuse(Refusal::RingsNoMore), 2, 200, 409, "ended"),
             (refuse(ambiguity(2)), 2, 200, 409, "ambiguous"),
+            (refuse(Refusal::NoParticipant(Vec::new())), 2, 200, 404, "not_found"),
+            (refuse(several()), 2, 200, 409, "ambiguous"),
+            (refuse(Refusal::OurOwnPlace), 2, 200, 404, "not_found"),
+            (refuse(Refusal::Unnamed), 2, 200, 404, "not_found"),
+            (refuse(Refusal::ParticipantLeft), 2, 200, 409, "ended"),
+            (refuse(Refusal::LegEnding), 2, 200, 409, "ended"),
+            (refuse(Refusal::LegOver), 2, 200, 409, "ended"),
+            (refuse(Refusal::TooMany { most: Some(50) }), 2, 200, 403, "not_permitted"),
+            (refuse(Refusal::TooMany { most: None }), 2, 200, 403, "not_permitted"),
+            (refuse(Refusal::Partly(PROGRESS)), 2, 200, 502, "refused_by_graph"),
+            (refuse(Refusal::PlaceUnknown), 2, 200, 409, "ambiguous"),
+            (refuse(Refusal::OtherApp), 2, 200, 403, "not_permitted"),
+            (refuse(Refusal::ReplacesItself), 2, 200, 400, "bad_parameter"),
             (refuse(Refusal::Policy), 2, 200, 403, "policy"),
             (refuse(Refusal::NotPermitted("DeleteCall")), 2, 200, 403, "not_permitted"),
             (refuse(Refusal::RefusedByGraph), 2, 200, 502, "refused_by_graph"),
@@ -332,6 +317,28 @@ pub(super) mod tests {
         assert_eq!(text(Refusal::NotFound), "Call cannot be found.");
         assert_eq!(text(Refusal::Ended), "Call has already ended.");
         assert_eq!(text(Refusal::Policy), "Deletion refused by policy.");
+    }
+
+    #[test]
+    fn a_text_speaks_of_what_was_asked_for_and_never_of_a_recording() {
+        let text = |refusal, subject| {
+            let facts = Box::new(Facts { subject, ..Facts::default() });
+            USUAL.failure(&GatewayError::Refused { refusal, facts }).message
+        };
+        for (subject, word) in [
+            (Subject::Call, "call"),
+            (Subject::Rejection, "reject"),
+            (Subject::Participant, "participant"),
+            (Subject::Invitation, "invit"),
+        ] {
+            assert!(text(Refusal::RefusedByGraph, subject).contains(word), "{subject:?}");
+            assert!(text(Refusal::UnknownOutcome, subject).contains(word), "{subject:?}");
+            assert!(text(Refusal::Withdrawn, subject).contains("nothing will be sent"));
+        }
+        for (error, ..) in all() {
+            let message = USUAL.failure(&error).message;
+            assert!(!message.contains("record") && !message.contains("erase"), "{message}");
+        }
     }
 
     #[test]

@@ -1,35 +1,40 @@
-//! `DeleteCall` and `RejectCall`: admit it to the journal, wait a little for Graph, say how far it got.
+//! `DeleteCall`, `RejectCall`, `DeleteParticipant` and `InviteParticipant`: admit it to the journal,
+//! wait a little for Graph, say how far it got.
 //!
 //! The sending belongs to the journal's sender; only the waiting belongs to the connection.
 
-use super::action::DeleteCall;
+use super::action::Deletion;
+use super::end;
 use super::error::{GatewayError, ParamError};
-use super::outcome::{Outcome, OutcomeKind};
+use super::outcome::{Facts, Outcome, OutcomeKind};
 use super::params::Params;
 use super::{Trail, event, notes, permit_identifiers, refused, store_failed};
 use crate::access::Actor;
 use crate::app::App;
 use crate::config::legacy::OnPending;
-use crate::id::CallId;
 use crate::journal::{Admitted, DeletionRequest, Wait};
-use crate::model::deletion::{DeletionState, ENDED_BEFORE, NO_SUCH_CALL, RINGS_NO_MORE};
-use crate::model::plan::{Decision, Refusal};
+use crate::model::deletion::{DeletionKind, Scope};
+use crate::model::participant::ParticipantSelector;
+use crate::model::plan::{Decision, Earlier, Operation, Order, Refusal};
 use crate::store::Standing;
 use crate::store::admission::Settled;
 
-/// Carries out a `DeleteCall` or a `RejectCall`; gives none when the actor has to be checked anew.
+/// Carries it out; gives none when the actor has to be checked anew.
 pub(super) async fn run(
     app: &App,
     actor: &Actor,
-    ask: DeleteCall,
+    mut ask: Deletion,
     params: &Params,
     trail: &mut Trail,
 ) -> Result<Option<Outcome>, GatewayError> {
-    trail.personal.selector = trail.selector(&ask.selector.canonical());
+    let selector = ask.selector.canonical() + &ask.kind.canonical();
+    trail.personal.selector = trail.selector(&selector);
     let reason = ask.reason.as_deref();
     trail.personal.reason = reason.and_then(|reason| trail.without_credentials(reason));
-    check(app, actor, &ask)?;
-    let notes = notes(app, Some(&ask.selector));
+    check(app, actor, &mut ask)?;
+    let told = Told { most: most(&ask.kind), notes: all_notes(app, &ask) };
+    let facts = Facts { subject: (&ask.kind).into(), ..Facts::default() };
+    let participant_id = named(&ask.kind);
     let request = DeletionRequest {
         kind: ask.kind,
         selector: ask.selector,
@@ -45,61 +50,120 @@ pub(super) async fn run(
         Admitted::AccessChanged => return Ok(None),
         Admitted::Decided(decided, wait) => (decided, wait),
     };
-    let outcome = |kind, call_id| Outcome {
-        kind,
-        call_id: Some(call_id),
-        deletion_id: None,
-        operation: None,
-        notes,
-    };
-    let outcome = match decided.decision {
-        Decision::Refuse { refusal, call_id } => {
-            return Err(GatewayError::Refused { refusal, call_id, deletion_id: None });
-        }
-        Decision::Admit { call, operation } => {
-            let mut outcome = outcome(OutcomeKind::Accepted, call.call.call_id);
-            outcome.operation = Some(operation);
-            if call.call.ended_at.is_some() {
-                outcome.notes.push("The call had ended already; Graph decides.".to_owned());
-            }
-            outcome
-        }
-        Decision::Join(earlier) => Outcome {
-            deletion_id: Some(earlier.deletion_id),
-            ..outcome(OutcomeKind::Joined, earlier.call_id)
-        },
-        Decision::AlreadyDeleted(earlier) => Outcome {
-            deletion_id: Some(earlier.deletion_id),
-            ..outcome(OutcomeKind::AlreadyDeleted, earlier.call_id)
-        },
-        Decision::Ending { call_id } => {
-            let mut outcome = outcome(OutcomeKind::Joined, call_id);
-            outcome.notes.push("The call is being ended already.".to_owned());
-            outcome
-        }
-        Decision::AlreadyEnded { call_id } => outcome(OutcomeKind::AlreadyEnded, call_id),
-        Decision::WouldSend { call_id, operation } => {
-            Outcome { operation: Some(operation), ..outcome(OutcomeKind::WouldSend, call_id) }
-        }
-    };
+    let most = told.most;
+    let outcome = outcome(decided.decision, told, facts, participant_id)?;
     match wait {
-        Some(wait) => settle(app, wait, outcome).await.map(Some),
+        Some(wait) => settle(app, wait, outcome, most).await.map(Some),
         None => Ok(Some(outcome)),
     }
 }
 
-/// What the key asks of a request, and what this gateway can do at all.
-fn check(app: &App, actor: &Actor, ask: &DeleteCall) -> Result<(), GatewayError> {
-    if actor.key().reason_required && ask.reason.is_none() {
+/// What the answer needs of the request.
+struct Told {
+    /// How many others this key may remove.
+    most: Option<u32>,
+    notes: Vec<String>,
+}
+
+/// What is true as soon as it was decided.
+fn outcome(
+    decision: Decision,
+    told: Told,
+    facts: Facts,
+    participant_id: Option<String>,
+) -> Result<Outcome, GatewayError> {
+    let mut notes = told.notes;
+    let (kind, facts) = match decision {
+        Decision::Refuse { refusal, call_id } => {
+            return Err(not_done(Facts { call_id, ..facts }, refusal));
+        }
+        Decision::Admit { call, order } => {
+            if call.call.ended_at.is_some() {
+                notes.push("The call had ended already; Graph decides.".to_owned());
+            }
+            (
+                OutcomeKind::Accepted,
+                ordered(Facts { call_id: Some(call.call.call_id), ..facts }, &order),
+            )
+        }
+        Decision::WouldSend { call_id, order } => {
+            (OutcomeKind::WouldSend, ordered(Facts { call_id: Some(call_id), ..facts }, &order))
+        }
+        Decision::Join(earlier) => {
+            (OutcomeKind::Joined, earlier_one(Facts { participant_id, ..facts }, earlier))
+        }
+        Decision::AlreadyDeleted(earlier) => {
+            (OutcomeKind::AlreadyDeleted, earlier_one(Facts { participant_id, ..facts }, earlier))
+        }
+        Decision::Ending { call_id } => {
+            notes.push("The call is being ended already.".to_owned());
+            (OutcomeKind::Joined, Facts { call_id: Some(call_id), ..facts })
+        }
+        Decision::AlreadyEnded { call_id } => {
+            (OutcomeKind::AlreadyEnded, Facts { call_id: Some(call_id), ..facts })
+        }
+    };
+    Ok(Outcome { kind, facts, notes })
+}
+
+/// With what is or would be sent.
+fn ordered(facts: Facts, order: &Order) -> Facts {
+    let participant_id = match order {
+        Order::RemoveParticipant(id) => Some(id.clone()),
+        Order::HangUp | Order::Reject(_) | Order::ReadRoster | Order::Invite(_) => None,
+    };
+    Facts { operation: Some(order.operation().in_answers()), participant_id, ..facts }
+}
+
+fn earlier_one(facts: Facts, earlier: Earlier) -> Facts {
+    Facts { call_id: Some(earlier.call_id), deletion_id: Some(earlier.deletion_id), ..facts }
+}
+
+/// The participant that the request itself names by its id.
+fn named(kind: &DeletionKind) -> Option<String> {
+    match kind {
+        DeletionKind::DeleteParticipant(ParticipantSelector::Id(id)) => Some(id.clone()),
+        DeletionKind::DeleteParticipant(ParticipantSelector::Known(_))
+        | DeletionKind::DeleteCall(_)
+        | DeletionKind::RejectCall(_)
+        | DeletionKind::InviteParticipant(_) => None,
+    }
+}
+
+fn most(kind: &DeletionKind) -> Option<u32> {
+    match kind {
+        DeletionKind::DeleteCall(Scope::All { most }) => Some(*most),
+        _ => None,
+    }
+}
+
+fn all_notes(app: &App, ask: &Deletion) -> Vec<String> {
+    let mut notes = notes(app, Some(&ask.selector));
+    if let DeletionKind::DeleteParticipant(ParticipantSelector::Known(number)) = &ask.kind
+        && number.repaired
+    {
+        notes.push(REPAIRED.to_owned());
+    }
+    notes
+}
+
+const REPAIRED: &str = "Parameter participant began with a blank, which was read as an unescaped \
+                        plus sign: send %2B.";
+
+/// What the key asks of a request, and what this gateway can do at all; how far the key goes becomes
+/// part of what is asked.
+fn check(app: &App, actor: &Actor, ask: &mut Deletion) -> Result<(), GatewayError> {
+    let key = actor.key();
+    if key.reason_required && ask.reason.is_none() {
         let text = "Parameter reason is missing: this API key requires one.";
         return Err(GatewayError::Parameter(ParamError(text.to_owned())));
     }
-    permit_identifiers(actor.key(), &ask.selector)?;
-    // No key has the right to everybody's leg yet.
-    if ask.scope_all {
-        return Err(refused(Refusal::NotPermitted("scope=all")));
+    permit_identifiers(key, &ask.selector)?;
+    if let DeletionKind::DeleteCall(Scope::All { most }) = &mut ask.kind {
+        let permitted = key.most_others();
+        *most = permitted.ok_or_else(|| refused(Refusal::NotPermitted("scope=all")))?;
     }
-    if !app.journal.serves(&actor.key().tenant) {
+    if !app.journal.serves(&key.tenant) {
         return Err(refused(Refusal::NotPermitted("this tenant")));
     }
     Ok(())
@@ -107,9 +171,13 @@ fn check(app: &App, actor: &Actor, ask: &DeleteCall) -> Result<(), GatewayError>
 
 /// Waits until the deletion is over, the time is up, or the process is to stop; makes of `outcome`
 /// what then is true.
-async fn settle(app: &App, mut wait: Wait, outcome: Outcome) -> Result<Outcome, GatewayError> {
-    let deletion = wait.deletion();
-    let outcome = Outcome { deletion_id: Some(deletion), ..outcome };
+async fn settle(
+    app: &App,
+    mut wait: Wait,
+    mut outcome: Outcome,
+    most: Option<u32>,
+) -> Result<Outcome, GatewayError> {
+    outcome.facts.deletion_id = Some(wait.deletion());
     let mut shutdown = app.shutdown.clone();
     let settled = tokio::select! {
         biased;
@@ -118,68 +186,96 @@ async fn settle(app: &App, mut wait: Wait, outcome: Outcome) -> Result<Outcome, 
         _ = shutdown.wait_for(|stopping| *stopping) => None,
     };
     let Some(settled) = settled else {
-        let result = pending(app, outcome, wait.is_own()).await;
+        let result = pending(app, outcome, wait.is_own(), most).await;
         wait.answered_before_its_end();
         return result;
     };
-    let result = over(outcome, &settled);
+    let result = over(outcome, &settled, most);
     wait.answered();
     result
 }
 
 /// The answer when Graph has not answered in time.
-async fn pending(app: &App, outcome: Outcome, own: bool) -> Result<Outcome, GatewayError> {
-    let Some(deletion) = outcome.deletion_id else { return Ok(outcome) };
+async fn pending(
+    app: &App,
+    outcome: Outcome,
+    own: bool,
+    most: Option<u32>,
+) -> Result<Outcome, GatewayError> {
+    let Some(deletion) = outcome.facts.deletion_id else { return Ok(outcome) };
     if app.on_pending() == OnPending::Success {
         return Ok(outcome);
     }
     // Only its own caller, or one who repeats that request, may withdraw a deletion.
     if !own {
-        return Err(not_done(outcome, Refusal::UnknownOutcome));
+        return Err(not_done(outcome.facts, Refusal::UnknownOutcome));
     }
     match app.journal.withdraw(deletion).await {
-        Ok(Standing::Withdrawn(_)) => Err(not_done(outcome, Refusal::Withdrawn)),
-        Ok(Standing::Settled(settled)) => over(outcome, &settled),
-        Ok(Standing::Begun) => Err(not_done(outcome, Refusal::UnknownOutcome)),
+        Ok(Standing::Withdrawn(_)) => Err(not_done(outcome.facts, Refusal::Withdrawn)),
+        Ok(Standing::Settled(settled)) => over(outcome, &settled, most),
+        Ok(Standing::Begun) => Err(not_done(outcome.facts, Refusal::UnknownOutcome)),
         Err(error) => {
             tracing::error!(deletion.id = %deletion, "not withdrawn: {error}");
-            Err(not_done(outcome, Refusal::UnknownOutcome))
+            Err(not_done(outcome.facts, Refusal::UnknownOutcome))
         }
     }
 }
 
 /// The answer when the deletion is over.
-fn over(outcome: Outcome, settled: &Settled) -> Result<Outcome, GatewayError> {
+fn over(outcome: Outcome, settled: &Settled, most: Option<u32>) -> Result<Outcome, GatewayError> {
     let joined = outcome.kind == OutcomeKind::Joined;
-    let done = |kind, outcome: Outcome| Outcome {
-        kind: if joined { OutcomeKind::Joined } else { kind },
-        operation: settled.operation.or(outcome.operation),
-        ..outcome
+    let (operation_id, participant_id) = match &settled.invited {
+        Some(invited) => (Some(invited.operation_id.clone()), invited.participant_id.clone()),
+        None => (None, outcome.facts.participant_id),
     };
-    match settled.state {
-        DeletionState::Sent | DeletionState::Confirmed => Ok(done(OutcomeKind::Sent, outcome)),
-        DeletionState::Gone => Ok(done(OutcomeKind::Gone, outcome)),
-        DeletionState::Failed if settled.failure.as_deref() == Some(NO_SUCH_CALL) => {
-            Err(not_done(outcome, Refusal::Ended))
+    let facts = Facts {
+        operation: settled.operation.map(Operation::in_answers).or(outcome.facts.operation),
+        operation_id,
+        participant_id,
+        progress: settled.progress,
+        ..outcome.facts
+    };
+    match end::told(settled.state, settled.failure.as_deref(), settled.progress) {
+        Some(Ok(OutcomeKind::Accepted)) | None => Err(not_done(facts, Refusal::UnknownOutcome)),
+        Some(Ok(kind)) => {
+            let kind = if joined { OutcomeKind::Joined } else { kind };
+            Ok(Outcome { kind, facts, ..outcome })
         }
-        DeletionState::Failed => Err(not_done(outcome, Refusal::RefusedByGraph)),
-        DeletionState::Held => Err(not_done(outcome, Refusal::Policy)),
-        DeletionState::Cancelled | DeletionState::Obsolete => {
-            let refusal = match settled.failure.as_deref() {
-                Some(RINGS_NO_MORE) => Refusal::RingsNoMore,
-                Some(ENDED_BEFORE) => Refusal::Ended,
-                _ => Refusal::Withdrawn,
-            };
-            Err(not_done(outcome, refusal))
+        // The limit of somebody else's deletion is not this key's.
+        Some(Err(Refusal::TooMany { .. })) => {
+            Err(not_done(facts, Refusal::TooMany { most: most.filter(|_| !joined) }))
         }
-        DeletionState::Unknown
-        | DeletionState::Open
-        | DeletionState::Armed
-        | DeletionState::PendingApproval => Err(not_done(outcome, Refusal::UnknownOutcome)),
+        Some(Err(refusal)) => Err(not_done(facts, refusal)),
     }
 }
 
-fn not_done(outcome: Outcome, refusal: Refusal) -> GatewayError {
-    let call_id: Option<CallId> = outcome.call_id;
-    GatewayError::Refused { refusal, call_id, deletion_id: outcome.deletion_id }
+fn not_done(facts: Facts, refusal: Refusal) -> GatewayError {
+    GatewayError::Refused { refusal, facts: Box::new(facts) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::deletion::{DeletionState, TOO_MANY};
+
+    #[test]
+    fn the_limit_of_somebody_else_s_deletion_is_not_told_as_one_s_own() {
+        for (kind, told) in [(OutcomeKind::Accepted, Some(5)), (OutcomeKind::Joined, None)] {
+            let settled = Settled {
+                deletion_id: crate::id::DeletionId::sortable(),
+                state: DeletionState::Failed,
+                failure: Some(TOO_MANY.to_owned()),
+                operation: None,
+                progress: None,
+                invited: None,
+            };
+            let outcome = Outcome { kind, facts: Facts::default(), notes: Vec::new() };
+            match over(outcome, &settled, Some(5)) {
+                Err(GatewayError::Refused { refusal: Refusal::TooMany { most }, .. }) => {
+                    assert_eq!(most, told);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }

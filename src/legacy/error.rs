@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::id::{CallId, DeletionId};
+use super::outcome::Facts;
 use crate::model::plan::Refusal;
 
 /// The end of a request that was not carried out.
@@ -53,9 +53,9 @@ pub(crate) enum GatewayError {
     /// So many logins failed that this one is not looked at (503).
     #[error("login braked")]
     Braked { retry_after: Duration },
-    /// Decided, and not done.
+    /// Decided, and not done; with what is known of it.
     #[error("refused")]
-    Refused { refusal: Refusal, call_id: Option<CallId>, deletion_id: Option<DeletionId> },
+    Refused { refusal: Refusal, facts: Box<Facts> },
     /// Overload, or the store cannot be asked (503).
     #[error("unavailable")]
     Unavailable,

@@ -4,15 +4,15 @@
 //! writer. Who looked at what is in the audit record.
 
 use super::action::{CallLookup, DeletionLookup};
-use super::error::{GatewayError, Reason};
-use super::outcome::{CallInformation, DeletionStanding, Done, Found, OutcomeKind};
+use super::error::GatewayError;
+use super::outcome::{CallInformation, DeletionStanding, Done, Found};
 use super::params::Params;
-use super::{Trail, event, notes, permit_identifiers, refused, store_failed};
+use super::{Trail, codes, end, event, notes, permit_identifiers, refused, store_failed};
 use crate::access::Actor;
 use crate::app::App;
 use crate::config::legacy::CallField;
 use crate::id::{CallId, DeletionId};
-use crate::model::deletion::{DeletionState, ENDED_BEFORE, NO_SUCH_CALL, RINGS_NO_MORE};
+use crate::model::deletion::DeletionState;
 use crate::model::plan::{self, Operation, Refusal};
 use crate::model::rights::Right;
 use crate::store::lookup::{CallReport, LookedUp};
@@ -123,12 +123,25 @@ fn named(call: &CallReport, imported: Option<&String>, fields: &[CallField]) -> 
     imported.or_else(|| fields.iter().find_map(told)).cloned()
 }
 
+/// A step that is still to be sent.
+const OPEN: &str = "open";
+
 /// What a key may know of its deletion: not that a hold stands, unless it may see holds.
 fn standing(details: DeletionDetails, sees_holds: bool) -> DeletionStanding {
-    let DeletionDetails { row, end, steps, .. } = details;
+    let DeletionDetails { row, end, steps, progress, invited, .. } = details;
     let is_hidden = row.state == DeletionState::Held && !sees_holds;
-    // What came before it was not done in time.
+    // What came before it was not done in time, or was done first.
     let step = steps.last();
+    let operation = step.and_then(|step| Operation::from_word(&step.operation));
+    let removed = match operation {
+        Some(Operation::RemoveParticipant) if progress.is_none() => {
+            step.and_then(|step| step.target.clone())
+        }
+        _ => None,
+    };
+    let told = end::told(row.state, row.failure.as_deref(), progress);
+    let waiting = steps.iter().filter(|step| step.state == OPEN);
+    let next_attempt_at = waiting.filter_map(|step| step.next_attempt_at).min();
     let attempts = || steps.iter().flat_map(|step| &step.attempts);
     let last = attempts().max_by_key(|attempt| attempt.started_at);
     // While an attempt is under way the column says when its lease lapses.
@@ -138,46 +151,32 @@ fn standing(details: DeletionDetails, sees_holds: bool) -> DeletionStanding {
         deletion_id: row.deletion_id,
         call_id: row.call_id.as_deref().map(CallId::new),
         state: if is_hidden { DeletionState::Failed } else { row.state }.as_str(),
-        word: word(row.state, row.failure.as_deref()),
-        operation: step.and_then(|step| Operation::from_word(&step.operation)),
+        word: told.map(|told| told.map_err(|refusal| codes::reason(&refusal))),
+        operation: operation.map(Operation::in_answers),
+        participant_id: removed
+            .or_else(|| invited.as_ref().and_then(|invited| invited.participant_id.clone())),
+        operation_id: invited.map(|invited| invited.operation_id),
+        progress,
         created_at: row.created_at,
         deadline_at: row.deadline_at,
         settled_at: row.settled_at,
         confirmed_at: row.confirmed_at,
         attempts: attempts().count(),
         last_attempt_at: last.map(|attempt| attempt.started_at),
-        next_attempt_at: step.and_then(|step| step.next_attempt_at).filter(|_| is_waiting),
+        next_attempt_at: next_attempt_at.filter(|_| is_waiting),
         failure: row.failure.filter(|_| !is_hidden),
         end,
     }
 }
 
-/// The word of `Outcome` or `Reason` that its request would be answered with now; none for what
-/// it cannot come to yet.
-fn word(state: DeletionState, failure: Option<&str>) -> Option<Result<OutcomeKind, Reason>> {
-    Some(match state {
-        DeletionState::Open => Ok(OutcomeKind::Accepted),
-        DeletionState::Sent | DeletionState::Confirmed => Ok(OutcomeKind::Sent),
-        DeletionState::Gone => Ok(OutcomeKind::Gone),
-        DeletionState::Failed if failure == Some(NO_SUCH_CALL) => Err(Reason::Ended),
-        DeletionState::Obsolete if matches!(failure, Some(RINGS_NO_MORE | ENDED_BEFORE)) => {
-            Err(Reason::Ended)
-        }
-        DeletionState::Failed => Err(Reason::RefusedByGraph),
-        DeletionState::Held => Err(Reason::Policy),
-        DeletionState::Cancelled | DeletionState::Obsolete => Err(Reason::Unavailable),
-        DeletionState::Unknown => Err(Reason::UnknownOutcome),
-        DeletionState::Armed | DeletionState::PendingApproval => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::error::Reason;
     use super::*;
     use crate::clock::Timestamp;
     use crate::id::GraphCallId;
     use crate::model::call::CallState;
-    use crate::store::records::{AttemptDetails, DeletionRow, StepDetails};
+    use crate::store::records::{AttemptDetails, DeletionRow, OrderParameters, StepDetails};
 
     fn attempt(number: i64, answered_at: Option<i64>) -> AttemptDetails {
         AttemptDetails {
@@ -203,6 +202,8 @@ mod tests {
                 tenant: String::new(),
                 key_id: None,
                 kind: "DeleteCall".to_owned(),
+                scope: "leg".to_owned(),
+                target: None,
                 created_at: Timestamp(0),
                 settled_at: None,
                 confirmed_at: None,
@@ -211,14 +212,17 @@ mod tests {
             },
             peer: None,
             reason: None,
-            scope: "leg".to_owned(),
             abandoned_at: None,
             end: None,
+            progress: None,
+            invited: None,
+            parameters: OrderParameters::default(),
             steps: vec![StepDetails {
                 position: 1,
                 operation: "hang-up".to_owned(),
                 target: None,
                 state: "open".to_owned(),
+                failure: None,
                 next_attempt_at: Some(Timestamp(70)),
                 attempts,
             }],
@@ -244,32 +248,6 @@ mod tests {
         assert_eq!(shown(false), ("failed", Some(Err(Reason::Policy)), None));
         let all = ("held", Some(Err(Reason::Policy)), Some("why".to_owned()));
         assert_eq!(shown(true), all);
-    }
-
-    #[test]
-    fn a_state_is_told_in_the_words_of_a_deletion() {
-        use DeletionState::{
-            Armed, Cancelled, Confirmed, Failed, Gone, Obsolete, Open, PendingApproval, Sent,
-            Unknown,
-        };
-        for (state, expected) in [
-            (Open, Some(Ok(OutcomeKind::Accepted))),
-            (Sent, Some(Ok(OutcomeKind::Sent))),
-            (Confirmed, Some(Ok(OutcomeKind::Sent))),
-            (Gone, Some(Ok(OutcomeKind::Gone))),
-            (Failed, Some(Err(Reason::RefusedByGraph))),
-            (Obsolete, Some(Err(Reason::Unavailable))),
-            (Cancelled, Some(Err(Reason::Unavailable))),
-            (Unknown, Some(Err(Reason::UnknownOutcome))),
-            (Armed, None),
-            (PendingApproval, None),
-        ] {
-            assert_eq!(word(state, Some("why")), expected, "{state}");
-        }
-        assert_eq!(word(Failed, Some(NO_SUCH_CALL)), Some(Err(Reason::Ended)));
-        for too_late in [RINGS_NO_MORE, ENDED_BEFORE] {
-            assert_eq!(word(Obsolete, Some(too_late)), Some(Err(Reason::Ended)));
-        }
     }
 
     #[test]

@@ -7,15 +7,16 @@ use std::fmt;
 use super::error::Reason;
 use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId};
+use crate::model::deletion::DeletionKind;
 use crate::model::end_reason::CallEnd;
-use crate::model::plan::Operation;
+use crate::model::plan::{Operation, Progress};
 use crate::sessions::NewToken;
 use crate::store::lookup::CallReport;
 
 /// The end of a request that was carried out.
 #[derive(Debug)]
 pub(crate) enum Done {
-    /// That of a `DeleteCall` or a `RejectCall`.
+    /// That of what is done to a call.
     Deletion(Outcome),
     /// That of every other action.
     Found {
@@ -77,6 +78,12 @@ pub(crate) struct DeletionStanding {
     /// What its caller would be told now.
     pub(crate) word: Option<Result<OutcomeKind, Reason>>,
     pub(crate) operation: Option<Operation>,
+    /// Graph's id of the operation that an invitation is.
+    pub(crate) operation_id: Option<String>,
+    /// Graph's id of who is removed, or was invited.
+    pub(crate) participant_id: Option<String>,
+    /// Of `scope=all`: how far it got.
+    pub(crate) progress: Option<Progress>,
     pub(crate) created_at: Timestamp,
     pub(crate) deadline_at: Timestamp,
     pub(crate) settled_at: Option<Timestamp>,
@@ -92,15 +99,53 @@ pub(crate) struct DeletionStanding {
     pub(crate) end: Option<CallEnd>,
 }
 
-/// What became of a `DeleteCall` or a `RejectCall`.
+/// What became of a `DeleteCall`, `RejectCall`, `DeleteParticipant` or `InviteParticipant`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) kind: OutcomeKind,
+    pub(crate) facts: Facts,
+    /// What the caller should know besides, each a sentence.
+    pub(crate) notes: Vec<String>,
+}
+
+/// What is known of what was asked for, done or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) subject: Subject,
     pub(crate) call_id: Option<CallId>,
     pub(crate) deletion_id: Option<DeletionId>,
     pub(crate) operation: Option<Operation>,
-    /// What the caller should know besides, each a sentence.
-    pub(crate) notes: Vec<String>,
+    /// Graph's id of the operation that an invitation is.
+    pub(crate) operation_id: Option<String>,
+    /// Graph's id of who is removed, or was invited.
+    pub(crate) participant_id: Option<String>,
+    /// Of `scope=all`: how far it got.
+    pub(crate) progress: Option<Progress>,
+}
+
+/// What a text speaks of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// Our leg of a call, or everybody's.
+    #[default]
+    Call,
+    /// A call that rings, and is rejected.
+    Rejection,
+    /// One participant, who is removed.
+    Participant,
+    /// One user, who is invited.
+    Invitation,
+}
+
+impl From<&DeletionKind> for Subject {
+    fn from(kind: &DeletionKind) -> Self {
+        match kind {
+            DeletionKind::DeleteCall(_) => Self::Call,
+            DeletionKind::RejectCall(_) => Self::Rejection,
+            DeletionKind::DeleteParticipant(_) => Self::Participant,
+            DeletionKind::InviteParticipant(_) => Self::Invitation,
+        }
+    }
 }
 
 /// The closed list of `Outcome` words.
@@ -112,7 +157,7 @@ pub(crate) enum OutcomeKind {
     Accepted,
     /// An earlier deletion of the same call is under way.
     Joined,
-    /// Graph has no such call any more, after an attempt of ours.
+    /// Graph has no such call or participant any more, after an attempt of ours.
     Gone,
     /// An earlier deletion of ours was taken.
     AlreadyDeleted,

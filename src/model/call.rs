@@ -18,6 +18,8 @@ pub(crate) struct Call {
     pub(crate) call_id: CallId,
     /// Graph's.
     pub(crate) graph_id: GraphCallId,
+    /// The app that it was told of to, as it was spelled; none where nobody said so.
+    pub(crate) app_id: Option<String>,
     /// Graph's word for where it stands.
     pub(crate) state: CallState,
     /// When it began, as far as is known.

@@ -26,6 +26,23 @@ pub(crate) struct CallChange {
     pub(crate) parties: Vec<Party>,
     pub(crate) end: Option<EndReason>,
     pub(crate) roster: Option<RosterChange>,
+    /// `myParticipantId`: our own place in the roster.
+    pub(crate) my_participant_id: Option<String>,
+    /// An invitation of ours went on.
+    pub(crate) invitation: Option<InvitationChange>,
+}
+
+/// What is told of an invitation that Graph took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InvitationChange {
+    /// Graph's id of the operation.
+    pub(crate) operation_id: String,
+    /// The id that the one invited participant has in the call; always there unless it failed.
+    pub(crate) participant_id: Option<String>,
+    /// The user who was invited, as it is compared, where that is told.
+    pub(crate) user_id: Option<String>,
+    /// Nobody joins by it, for this reason, as far as Graph gives one.
+    pub(crate) failed: Option<EndReason>,
 }
 
 impl CallChange {
@@ -50,6 +67,8 @@ impl CallChange {
             parties: Vec::new(),
             end: None,
             roster: None,
+            my_participant_id: None,
+            invitation: None,
         }
     }
 }
@@ -93,6 +112,8 @@ pub(crate) struct Participant {
     /// As it is compared.
     pub(crate) user_id: Option<String>,
     pub(crate) display_name: Option<String>,
+    /// The id of an application, as it is compared.
+    pub(crate) app_id: Option<String>,
     /// `removedState` is set: no longer in the call.
     pub(crate) removed: bool,
     /// `rosterSequenceNumber`.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::participant::{Invitation, ParticipantSelector};
 use super::plan::RejectReason;
 
 /// An identical request within this time of one whose client went away joins it, because old HTTP
@@ -14,29 +15,70 @@ pub(crate) const REPEATED_BY_THE_STACK: Duration = Duration::from_secs(30);
 /// this time.
 pub(crate) const REPEATED_BY_THE_CALLER: Duration = Duration::from_mins(10);
 
+/// Everybody's leg is tried to be ended for no longer than this: people come and go, and whoever is in the
+/// call much later was not meant.
+const EVERYBODY_IS_MEANT: Duration = Duration::from_mins(5);
+
 /// What was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DeletionKind {
     /// The end of a call, by whatever ends it.
-    DeleteCall,
+    DeleteCall(Scope),
     /// The rejection of a call that rings, and nothing else.
     RejectCall(RejectReason),
+    /// The removal of one participant.
+    DeleteParticipant(ParticipantSelector),
+    /// The invitation of one user: no deletion, and kept like one.
+    InviteParticipant(Invitation),
+}
+
+/// Whose leg of a call is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Ours: in a group call the others go on.
+    Leg,
+    /// Everybody's, when at most so many others are in the call: theirs first, and then ours.
+    All { most: u32 },
 }
 
 impl DeletionKind {
     /// Its word in columns and logs.
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(&self) -> &'static str {
         match self {
-            Self::DeleteCall => "DeleteCall",
+            Self::DeleteCall(_) => "DeleteCall",
             Self::RejectCall(_) => "RejectCall",
+            Self::DeleteParticipant(_) => "DeleteParticipant",
+            Self::InviteParticipant(_) => "InviteParticipant",
         }
     }
 
     /// What whoever calls is told of a rejection.
-    pub(crate) const fn reject_reason(self) -> RejectReason {
+    pub(crate) const fn reject_reason(&self) -> RejectReason {
         match self {
-            Self::DeleteCall => RejectReason::None,
-            Self::RejectCall(reason) => reason,
+            Self::RejectCall(reason) => *reason,
+            Self::DeleteCall(_) | Self::DeleteParticipant(_) | Self::InviteParticipant(_) => {
+                RejectReason::None
+            }
+        }
+    }
+
+    /// Everybody's leg is to end.
+    pub(crate) const fn is_all(&self) -> bool {
+        matches!(self, Self::DeleteCall(Scope::All { .. }))
+    }
+
+    /// How long it is tried, when any other is tried for so long.
+    pub(crate) fn tried_for(&self, deadline: Duration) -> Duration {
+        if self.is_all() { deadline.min(EVERYBODY_IS_MEANT) } else { deadline }
+    }
+
+    /// What belongs to the selector besides the call: one text for all that mean the same.
+    pub(crate) fn canonical(&self) -> String {
+        match self {
+            Self::DeleteCall(Scope::All { .. }) => "scope=all;".to_owned(),
+            Self::DeleteCall(Scope::Leg) | Self::RejectCall(_) => String::new(),
+            Self::DeleteParticipant(who) => who.canonical(),
+            Self::InviteParticipant(invitation) => invitation.canonical(),
         }
     }
 }
@@ -132,5 +174,30 @@ pub(crate) const NO_SUCH_CALL: &str = "Graph has no such call";
 pub(crate) const RINGS_NO_MORE: &str =
     "the call was answered, or its time to be rejected was over, before Graph took it";
 
+/// Why a call was not rejected that still rings: Graph asked for a pause that lasts longer.
+pub(crate) const PAUSE_TOO_LONG: &str =
+    "Graph asked to wait for longer than the call can be rejected";
+
 /// Why a rejection came too late for a call that is over.
 pub(crate) const ENDED_BEFORE: &str = "the call ended before Graph took it";
+
+/// Why the removal of a participant failed whom Graph does not have in the call, and whom no attempt of
+/// ours removed.
+pub(crate) const NO_SUCH_PARTICIPANT: &str = "Graph has no such participant in the call";
+
+/// Why nobody was removed from a call: more others are in it than the key may remove.
+pub(crate) const TOO_MANY: &str = "more others are in the call than this key may remove";
+
+/// Why nobody was removed from a call, or not everybody: our leg ended before.
+pub(crate) const LEG_OVER: &str = "our own leg of the call ended before Graph took it";
+
+/// Why not everybody was removed from a call: it took too long, and somebody asked for less.
+pub(crate) const LEG_ASKED_FOR: &str =
+    "our own leg alone was asked for meanwhile, so nobody else is removed";
+
+/// Why it is not known whether somebody was invited.
+pub(crate) const ANSWER_LOST: &str =
+    "it may have been sent, its answer was lost, and doing it twice would invite twice";
+
+/// Why nobody was removed from a call: an app is in it that may be ourselves.
+pub(crate) const PLACE_UNKNOWN: &str = "our own place in the call cannot be told from others";

@@ -106,6 +106,15 @@ pub(crate) fn meaning(reason: &EndReason) -> Option<&'static Meaning> {
     }
 }
 
+/// Code, subcode and meaning for people, each where it is known: `480/10076 The called party could not
+/// be reached.`
+pub(crate) fn in_words(reason: &EndReason) -> String {
+    let numbers = [reason.code, reason.subcode].into_iter().flatten();
+    let numbers = numbers.map(|number| number.to_string()).collect::<Vec<_>>().join("/");
+    let meaning = meaning(reason).map(|meaning| meaning.text).unwrap_or_default();
+    format!("{numbers} {meaning}").trim().to_owned()
+}
+
 /// What is known of one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Meaning {

@@ -2,6 +2,7 @@
 //! say nothing.
 
 pub(crate) mod identity;
+pub(crate) mod invitation;
 pub(crate) mod json;
 pub(crate) mod participant;
 
@@ -31,6 +32,7 @@ pub(crate) fn read(data: &Object, change: &mut CallChange) {
     change.subject = line(data, "subject", LONGEST_TEXT);
     change.observed = object(data, "incomingContext")
         .and_then(|context| identifier(context, "observedParticipantId"));
+    change.my_participant_id = identifier(data, "myParticipantId");
     change.parties = parties(data);
     // The result of a call that goes on is the result of something else.
     if change.tells_of_the_end() {
@@ -51,15 +53,21 @@ fn direction(data: &Object) -> Option<Direction> {
 }
 
 fn end(data: &Object) -> Option<EndReason> {
+    let word = line(data, "terminationReason", LONGEST_WORD);
+    let end = EndReason { word, ..result(data) };
+    (end != EndReason::default()).then_some(end)
+}
+
+/// What the `resultInfo` of a call or an operation says.
+fn result(data: &Object) -> EndReason {
     let result = object(data, "resultInfo");
     let number = |name| integer(result?, name);
-    let end = EndReason {
+    EndReason {
         code: number("code"),
         subcode: number("subcode"),
         message: result.and_then(|result| line(result, "message", LONGEST_TEXT)),
-        word: line(data, "terminationReason", LONGEST_WORD),
-    };
-    (end != EndReason::default()).then_some(end)
+        word: None,
+    }
 }
 
 /// Who called whom, and what was dialled before it was routed.

@@ -81,9 +81,19 @@ impl ApiKey {
         })
     }
 
-    /// It has this right.
+    /// It has this right, whatever number comes with it.
     pub(crate) fn may(&self, right: Right) -> bool {
-        self.rights.contains(&right)
+        self.rights.iter().any(|own| own.is_kind_of(right))
+    }
+
+    /// How many others `scope=all` may remove, the fewest when several numbers are said; none without
+    /// the right to it.
+    pub(crate) fn most_others(&self) -> Option<u32> {
+        let most = self.rights.iter().filter_map(|right| match right {
+            Right::ScopeAll(most) => Some(most.get()),
+            _ => None,
+        });
+        most.min()
     }
 }
 
@@ -200,6 +210,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::model::rights::MostOthers;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
@@ -233,6 +244,23 @@ mod tests {
         let key = ApiKey { expires_at: Some(NOW), ..key() };
         assert!(key.is_valid_at(NOW - Duration::from_millis(1)));
         assert!(!key.is_valid_at(NOW));
+    }
+
+    #[test]
+    fn everybody_may_be_removed_by_who_has_the_right_and_up_to_the_fewest_that_it_says() {
+        let most = |rights: &[&str]| {
+            let rights = rights.iter().map(|right| right.parse().unwrap()).collect();
+            let key = ApiKey { rights, ..key() };
+            assert_eq!(
+                key.may(Right::ScopeAll(MostOthers::USUAL)),
+                key.most_others().is_some(),
+                "{key:?}"
+            );
+            key.most_others()
+        };
+        assert_eq!(most(&["DeleteCall"]), None);
+        assert_eq!(most(&["scope-all"]), Some(50));
+        assert_eq!(most(&["scope-all", "DeleteCall", "scope-all:3", "scope-all:500"]), Some(3));
     }
 
     #[test]

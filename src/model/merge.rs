@@ -1,8 +1,9 @@
 //! What is known of a call, and how it grows when something is told.
 //!
 //! The same news in another order, or twice, leads to the same knowledge but for the times, which
-//! are those of arrival. Nothing that is known is replaced, so what an import said stands; of the
-//! reasons that several news of the end give, the same one stands whichever comes first.
+//! are those of arrival. Nothing that is known is replaced, so what an import said stands, but for our
+//! own place in the roster, which may become another one while the call goes on. Of the reasons that
+//! several news of the end give, the same one stands whichever comes first.
 
 pub(crate) mod roster;
 
@@ -23,6 +24,8 @@ pub(crate) struct KnownCall {
     pub(crate) join_meeting_id: Option<String>,
     pub(crate) subject: Option<String>,
     pub(crate) observed: Option<String>,
+    /// The last that was told: of two, the later one is more likely to be true.
+    pub(crate) my_participant_id: Option<String>,
     pub(crate) first_seen_at: Timestamp,
     pub(crate) last_seen_at: Timestamp,
     pub(crate) started_at: Option<Timestamp>,
@@ -50,6 +53,7 @@ impl KnownCall {
             join_meeting_id: None,
             subject: None,
             observed: None,
+            my_participant_id: None,
             first_seen_at: now,
             last_seen_at: now,
             started_at: None,
@@ -72,6 +76,9 @@ impl KnownCall {
         fill(&mut self.join_meeting_id, change.join_meeting_id.as_deref());
         fill(&mut self.subject, change.subject.as_deref());
         fill(&mut self.observed, change.observed.as_deref());
+        if let Some(told) = &change.my_participant_id {
+            self.my_participant_id = Some(told.clone());
+        }
         // A reason that is told before the end may be that of something else, and which one came
         // with the end could not be told any more.
         if let Some(end) = change.end.as_ref().filter(|_end| change.tells_of_the_end()) {
@@ -216,6 +223,19 @@ mod tests {
         let rings = CallChange { state: Some(CallState::Incoming), ..change };
         known.merge(&rings, None, later);
         assert_eq!(known.rings_since, Some(NOW));
+    }
+
+    #[test]
+    fn our_own_place_is_the_one_that_was_told_last() {
+        let mut known = KnownCall::unheard_of(NOW);
+        let change = CallChange::of(GraphCallId("a".to_owned()));
+        for (told, expected) in
+            [(None, None), (Some("p"), Some("p")), (None, Some("p")), (Some("q"), Some("q"))]
+        {
+            let my_participant_id = told.map(str::to_owned);
+            known.merge(&CallChange { my_participant_id, ..change.clone() }, None, NOW);
+            assert_eq!(known.my_participant_id.as_deref(), expected);
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub(crate) mod pattern;
 
 use std::fmt::Write as _;
 
+use crate::id::canonical_guid;
+
 /// What arrived in `extension`, or stands in a call's parties: raw and in comparable form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Number {
@@ -35,6 +37,10 @@ impl Number {
     ///
     /// When nothing is left to compare.
     pub(crate) fn parse(raw: &str) -> Result<Self, NumberError> {
+        // Some have digits only; they are nobody's number all the same.
+        if let Some(normalised) = canonical_guid(raw.trim()) {
+            return Ok(Self { raw: raw.to_owned(), normalised, repaired: false });
+        }
         let (written, scheme) = without_schemes(raw);
         let (base, parameters) = split_parameters(written);
         if base.trim().is_empty() {
@@ -229,6 +235,23 @@ mod tests {
         ] {
             assert_eq!(normalised(raw), expected, "{raw}");
         }
+    }
+
+    #[test]
+    fn a_user_id_in_any_spelling_is_no_number_even_of_digits_only() {
+        let canonical = "11111111-1111-1111-1111-111111111111";
+        for raw in [
+            canonical.to_owned(),
+            canonical.replace('-', ""),
+            format!("{{{canonical}}}"),
+            format!(" {canonical}"),
+        ] {
+            assert_eq!(normalised(&raw), canonical, "{raw}");
+        }
+        assert_eq!(
+            normalised("{8A34A46B3D174ADC8DCEDC4E7D572698}"),
+            normalised("8a34a46b-3d17-4adc-8dce-dc4e7d572698")
+        );
     }
 
     #[test]

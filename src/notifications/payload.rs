@@ -16,6 +16,7 @@ use self::address::{Address, Part, is_call_id, is_same_call};
 use self::roster::is_participant;
 use crate::id::{GraphCallId, TenantId};
 use crate::model::change::{CallChange, RosterChange};
+use crate::model::graph_call::invitation::invitation;
 use crate::model::graph_call::json::{
     Object, identifier, member, object, one_or_many, text, type_name,
 };
@@ -135,6 +136,10 @@ impl Reader {
                 self.items(&id, event, items);
             }
             (Part::Other, _) => self.add(CallChange::of(id)),
+            (Part::Operation(operation), data) => {
+                let data = data.and_then(|data| one_or_many(data).first()?.as_object());
+                self.operation(id, data, Some(&operation));
+            }
             _ if wrapped.is_some() => self.wrapped(id, wrapped?),
             (Part::Call, Some(Value::Object(object))) => self.object(id, event, object),
             (Part::Call, _) => self.add(about(id, event)),
@@ -201,8 +206,14 @@ impl Reader {
                 let roster = roster::in_object(data, event.tells_all());
                 self.roster(&id, event, roster.or_else(|| roster::one(data, None)));
             }
-            Kind::Operation => self.add(CallChange::of(id)),
+            Kind::Operation => self.operation(id, Some(data), None),
         }
+    }
+
+    /// What is told of something that the app asked for; `operation` is its id in the path.
+    fn operation(&mut self, id: GraphCallId, data: Option<&Object>, operation: Option<&str>) {
+        let invitation = data.and_then(|data| invitation(data, operation));
+        self.add(CallChange { invitation, ..CallChange::of(id) });
     }
 
     /// The call that somebody joins or has left. What is inside may be that one's own leg, and the
@@ -244,7 +255,8 @@ impl Reader {
             Some(RosterChange::Left(_)) => 1,
             None => 0,
         };
-        self.rows += 1 + change.parties.len() + people;
+        let invitations = usize::from(change.invitation.is_some());
+        self.rows += 1 + change.parties.len() + people + invitations;
         if self.rows <= MOST_ROWS {
             self.read.changes.push(change);
         }

@@ -41,7 +41,7 @@ pub(crate) struct Proof {
 }
 
 /// Why a notification is not proven, in words for the log. Of the token it holds at most the names
-/// of algorithm and key, cut short.
+/// of algorithm and key, and when it is signed its audience and tenant, all cut short.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotProven {
     /// No `Authorization`, or another scheme.
@@ -78,8 +78,10 @@ pub(crate) enum NotProven {
     #[error("the token's issuer is not in notifications.issuers")]
     Issuer,
     /// None, or others only.
-    #[error("the token is for none of notifications.audiences")]
-    Audience,
+    #[error(
+        "the token is for {0}, and neither notifications.audiences nor that tenant's client_id has it"
+    )]
+    Audience(String),
     /// No `exp`.
     #[error("the token has no end")]
     NoExpiry,
@@ -112,7 +114,7 @@ impl NotProven {
             Self::Signature => "signature",
             Self::Claims => "claims",
             Self::Issuer => "issuer",
-            Self::Audience => "audience",
+            Self::Audience(_) => "audience",
             Self::NoExpiry => "no_expiry",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",

@@ -182,7 +182,7 @@ impl Reconciler {
                 "it cannot be found out which calls have ended, again in {} s: {}{}",
                 pause.as_secs(),
                 failure.explanation,
-                failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default()
+                failure.hint.map(|hint| self.asker.graph.in_keys_of(tenant, hint)).map(|hint| format!("; {hint}")).unwrap_or_default()
             );
         }
     }
@@ -311,11 +311,15 @@ fn failed(error: &GraphError) -> (Duration, Option<Failure>) {
         | GraphError::Unavailable { retry_after }
         | GraphError::Login(LoginError::Unavailable { retry_after, .. }) => *retry_after,
         // About this call there is nothing to be learned, now or in a minute.
-        GraphError::OtherTenant | GraphError::Refused { .. } | GraphError::UnusableId => {
-            return (SILENCE, None);
-        }
+        GraphError::OtherTenant
+        | GraphError::TooMany
+        | GraphError::ForeignPage
+        | GraphError::Refused { .. }
+        | GraphError::UnusableId => return (SILENCE, None),
         // What stands for one call only is found out by the others, which are asked meanwhile.
         GraphError::NotFound
+        | GraphError::NoParticipant
+        | GraphError::OtherApp
         | GraphError::ForeignNotFound { .. }
         | GraphError::Login(_)
         | GraphError::Unauthorized

@@ -67,6 +67,8 @@ struct Counts {
 pub(super) struct Job {
     pub(super) settings: Arc<Settings>,
     pub(super) tenant_id: String,
+    /// The app of the calls in it, when it was said.
+    pub(super) app_id: Option<String>,
     pub(super) chain_id: String,
     /// None for the first news of a call.
     pub(super) scenario_id: Option<String>,
@@ -156,6 +158,7 @@ impl Callback {
                 settings: Arc::clone(&settings),
                 call_id: call.id.clone(),
                 tenant_id: settings.tenant_id.clone().unwrap_or_else(|| call.tenant_id.clone()),
+                app_id: call.app_id.clone(),
                 chain_id: call.chain_id.clone(),
                 scenario_id: (news != News::Made).then(|| call.scenario_id.clone()),
                 entry,
@@ -191,6 +194,7 @@ impl Callback {
         Next::Send(Box::new(Job {
             settings: Arc::clone(&first.settings),
             tenant_id: first.tenant_id.clone(),
+            app_id: first.app_id.clone(),
             chain_id: first.chain_id.clone(),
             scenario_id: first.scenario_id.clone(),
             body: first.settings.form.body(&entries),

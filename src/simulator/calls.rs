@@ -49,6 +49,8 @@ pub(super) struct Call {
     /// The app that owns it; without one every app of the tenant does.
     pub(super) app_id: Option<String>,
     pub(super) participants: Vec<Participant>,
+    /// The app's own place in the roster, where a tester says which it is.
+    pub(super) my_participant_id: Option<String>,
     /// How often the roster changed; the first one counts.
     pub(super) roster_changes: u64,
     /// What ties the requests about this call together in the service's own logs.
@@ -254,6 +256,7 @@ impl Call {
             "callRoutes": self.routes,
             "incomingContext": self.context,
             "participants": self.participants.iter().map(Participant::listing).collect::<Vec<_>>(),
+            "myParticipantId": self.my_participant_id,
             "callChainId": self.chain_id,
             "threadId": self.thread_id,
             "tenantId": self.tenant_id,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::answer::{Answer, Exchange};
 use super::callback::Job;
 use super::communications;
-use super::directory::{Directory, USUAL_APP, USUAL_TENANT};
+use super::directory::{Directory, USUAL_APP, USUAL_TENANT, same};
 use super::faults::{Act, Faults};
 use super::login::{self, App, Login};
 use super::openid::Document;
@@ -31,8 +31,8 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) signing: Signing,
     pub(super) directory: Directory,
-    /// The app that logged in last.
-    app: Option<App>,
+    /// Of each tenant the app that logged in last, in the order of these logins.
+    apps: Vec<App>,
 }
 
 /// What happens to one request of the Graph or login side.
@@ -59,23 +59,30 @@ impl State {
             faults: Faults::default(),
             signing: Signing::default(),
             directory: Directory::default(),
-            app: None,
+            apps: Vec::new(),
         }
     }
 
-    /// The token that goes with a job: for its tenant, and for the app that logged in last unless
-    /// the callback says for whom.
+    /// The token that goes with a job: for its tenant, and unless the callback says for whom, for the
+    /// call's app, or the one that logged in to the tenant last, or else to any.
     pub(super) fn token(&mut self, job: &Job) -> String {
-        let given = job.settings.audience.as_deref();
-        let audience = given.or(self.app.as_ref().map(|app| app.client_id.as_str()));
-        let audience = audience.unwrap_or(USUAL_APP);
+        let of_tenant = self.apps.iter().find(|app| same(&app.tenant, &job.tenant_id));
+        let logged_in = of_tenant.or(self.apps.last()).map(|app| app.client_id.as_str());
+        let said = job.settings.audience.as_deref().or(job.app_id.as_deref());
+        let audience = said.or(logged_in).unwrap_or(USUAL_APP);
         self.signing.token(&job.tenant_id, audience, self.clock.now())
     }
 
     /// The tenant of a call that is made without one: that of the last login, which is the one that
     /// the gateway can log in to.
     pub(super) fn usual_tenant(&self) -> String {
-        self.app.as_ref().map_or(USUAL_TENANT, |app| app.tenant.as_str()).to_owned()
+        self.apps.last().map_or(USUAL_TENANT, |app| app.tenant.as_str()).to_owned()
+    }
+
+    /// Notes that this app logged in.
+    fn note(&mut self, app: App) {
+        self.apps.retain(|other| !same(&other.tenant, &app.tenant));
+        self.apps.push(app);
     }
 
     /// Decides the invitations whose time has come, and says how long the next one has.
@@ -120,7 +127,12 @@ impl State {
     fn carry_out(&mut self, side: &Side, request: &Request<Bytes>, exchange: &Exchange) -> Answer {
         match side {
             Side::Login(login) => {
-                login::answer(login, request, exchange, &self.directory, &mut self.app)
+                let mut app = None;
+                let answer = login::answer(login, request, exchange, &self.directory, &mut app);
+                if let Some(app) = app {
+                    self.note(app);
+                }
+                answer
             }
             Side::Issuer(document) => {
                 document.answer(&self.signing, request.method(), &exchange.base)

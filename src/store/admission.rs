@@ -9,11 +9,13 @@ use crate::clock::Timestamp;
 use crate::config::legacy::{CallField, Mapping};
 use crate::id::{CallId, DeletionId, GraphCallId, ProcessId, TenantId};
 use crate::model::chain::{AuditEvent, Personal};
-use crate::model::deletion::DeletionState;
+use crate::model::deletion::{DeletionKind, DeletionState};
+use crate::model::everybody::InTheCall;
 use crate::model::key::ApiKey;
 use crate::model::number::NumberingPlan;
 use crate::model::number::pattern::NumberPattern;
-use crate::model::plan::{Decision, Operation, Question, RejectReason};
+use crate::model::participant::Invited;
+use crate::model::plan::{Decision, Operation, Order, Progress, Question};
 use crate::model::selector::Selector;
 
 /// A request for a deletion, ready to be decided and recorded.
@@ -46,6 +48,16 @@ impl SelectionRules {
     /// Prepares `selector` for the calls that exist for `key`.
     pub(crate) fn select(&self, key: &ApiKey, selector: Selector) -> Selection {
         Selection::new(key.tenant_row, &key.numbers, selector, self)
+    }
+
+    /// The same for what a deletion of this kind is to be repeated by.
+    pub(crate) fn select_for(
+        &self,
+        key: &ApiKey,
+        selector: Selector,
+        kind: &DeletionKind,
+    ) -> Selection {
+        self.select(key, selector).with(&kind.canonical())
     }
 }
 
@@ -84,9 +96,8 @@ impl Selection {
             .map(|number| numbering.alternatives(number))
             .unwrap_or_default();
         let canonical = selector.canonical();
-        let mut hash = [0; 16];
-        hash.copy_from_slice(&digest(&SHA256, canonical.as_bytes()).as_ref()[..16]);
         Self {
+            hash: hash_of(&canonical),
             tenant_row,
             patterns: patterns.to_vec(),
             numbering: numbering.clone(),
@@ -95,9 +106,21 @@ impl Selection {
             mapping: mapping.clone(),
             match_roster: *match_roster,
             canonical,
-            hash,
         }
     }
+
+    /// The same with what else belongs to the selector.
+    fn with(mut self, more: &str) -> Self {
+        self.canonical.push_str(more);
+        self.hash = hash_of(&self.canonical);
+        self
+    }
+}
+
+fn hash_of(canonical: &str) -> [u8; 16] {
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&digest(&SHA256, canonical.as_bytes()).as_ref()[..16]);
+    hash
 }
 
 impl CallField {
@@ -154,6 +177,8 @@ pub(crate) struct Decided {
     pub(crate) claim: Option<i64>,
     /// Its first attempt, when it was leased with the record.
     pub(crate) leased: Option<Leased>,
+    /// The deletion of everybody's leg that gave way to it.
+    pub(crate) superseded: Option<Settled>,
     /// The calls of an ambiguous answer that Graph is asked about, in the store's own numbers: those
     /// that are listed, and none for a dry run.
     pub(crate) candidates: Vec<i64>,
@@ -171,9 +196,12 @@ pub(crate) struct Leased {
     pub(crate) tenant: TenantId,
     pub(crate) call_id: CallId,
     pub(crate) graph_id: GraphCallId,
-    pub(crate) operation: Operation,
-    /// What whoever calls is told of a rejection.
-    pub(crate) reject_reason: RejectReason,
+    /// The app that the call was told of to, where it was told of.
+    pub(crate) app_id: Option<String>,
+    pub(crate) order: Order,
+    /// It is of `scope=all`, whose steps are several: nobody is told that the deletion is over before
+    /// that is settled.
+    pub(crate) is_part: bool,
     /// An earlier attempt may have taken effect.
     pub(crate) earlier_effect_possible: bool,
     /// That of the step: nothing of it is sent later.
@@ -216,6 +244,10 @@ pub(crate) enum Next {
     At(Timestamp),
     /// The call cannot be rejected any more: it is hung up.
     Replan,
+    /// Graph took the invitation.
+    Invited(Invited),
+    /// Who is in the call: all others are removed, and then our leg ends.
+    RemoveAll(InTheCall),
 }
 
 /// What was known before an answer came.
@@ -235,4 +267,8 @@ pub(crate) struct Settled {
     pub(crate) failure: Option<String>,
     /// What was sent last, or was to be sent.
     pub(crate) operation: Option<Operation>,
+    /// Of `scope=all`: how far it got.
+    pub(crate) progress: Option<Progress>,
+    /// Of an invitation that Graph took.
+    pub(crate) invited: Option<Invited>,
 }

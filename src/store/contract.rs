@@ -1,8 +1,12 @@
 //! What every store promises: leases, settlement, withdrawal, repeats; then access and audit chain.
 
 mod access;
+mod again;
+mod everybody;
+mod invitations;
 mod keys;
 mod news;
+mod participants;
 mod reconcile;
 mod records;
 mod ringing;
@@ -278,7 +282,7 @@ async fn a_deletion_is_withdrawn_only_before_its_first_attempt() {
         there.store.withdraw(begun.deletion_id, NOW, |_| ()).await.unwrap(),
         Standing::Begun
     );
-    there.store.give_back(begun.clone(), NOW).await.unwrap();
+    there.store.give_back(begun.clone(), NOW, NOW).await.unwrap();
     assert_eq!(
         there.store.withdraw(begun.deletion_id, NOW, |_| ()).await.unwrap(),
         Standing::Begun
@@ -295,7 +299,7 @@ async fn a_step_given_back_is_due_at_once_and_had_no_effect() {
     let there = Fixture::new().await;
     there.call("a", "100").await;
     let first = there.begin("a", NOW).await;
-    there.store.give_back(first, NOW).await.unwrap();
+    there.store.give_back(first, NOW, NOW).await.unwrap();
     let second =
         there.store.lease_due(NOW, there.lease(NOW), 1, Vec::new()).await.unwrap().leased.remove(0);
     assert_eq!((second.attempt, second.earlier_effect_possible), (2, false));

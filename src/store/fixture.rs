@@ -22,7 +22,7 @@ use crate::config::legacy::{CallField, Mapping};
 use crate::id::{CallId, DeletionId, GraphCallId, KeyId, ProcessId, TenantId};
 use crate::model::call::{CallState, Party};
 use crate::model::chain::{AuditEvent, Personal};
-use crate::model::deletion::{DeletionKind, DeletionState};
+use crate::model::deletion::{DeletionKind, DeletionState, Scope};
 use crate::model::key::ApiKey;
 use crate::model::number::{Number, NumberingPlan};
 use crate::model::plan::Question;
@@ -202,11 +202,12 @@ impl Fixture {
         Ask {
             checked: self.checked(self.key_row, None).await,
             question: Question {
-                kind: DeletionKind::DeleteCall,
+                kind: DeletionKind::DeleteCall(Scope::Leg),
                 now,
                 status: selector.status.clone(),
                 dry_run: false,
                 ended_is_success: false,
+                client_id: None,
                 sees_candidates: false,
             },
             selection: Selection::new(self.tenant_row, &[], selector, &selection_rules()),

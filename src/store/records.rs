@@ -6,6 +6,8 @@ use crate::model::call::{CallState, Direction, Party};
 use crate::model::change::{CallChange, EndReason};
 use crate::model::deletion::DeletionState;
 use crate::model::end_reason::{CallEnd, OurPart};
+use crate::model::participant::Invited;
+use crate::model::plan::Progress;
 
 /// A call as an import describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +82,8 @@ pub(crate) struct CallDetails {
     pub(crate) meeting_id: Option<String>,
     pub(crate) subject: Option<String>,
     pub(crate) app_id: Option<String>,
+    /// Our own place in the roster, where Graph has told it.
+    pub(crate) my_participant_id: Option<String>,
     pub(crate) first_seen_at: Timestamp,
     pub(crate) last_seen_at: Timestamp,
     pub(crate) answered_at: Option<Timestamp>,
@@ -93,6 +97,8 @@ pub(crate) struct CallDetails {
     pub(crate) looked_at: Option<Timestamp>,
     /// Who is or was in it, in the order they joined.
     pub(crate) roster: Vec<ParticipantDetails>,
+    /// Whom we asked into it, in that order.
+    pub(crate) invitations: Vec<InvitationDetails>,
 }
 
 /// One who is or was in a call.
@@ -103,10 +109,29 @@ pub(crate) struct ParticipantDetails {
     pub(crate) raw: Option<String>,
     pub(crate) user_id: Option<String>,
     pub(crate) display_name: Option<String>,
+    /// That of an application.
+    pub(crate) app_id: Option<String>,
     /// When this one was told of as being in it; none when only the leaving was told.
     pub(crate) joined_at: Option<Timestamp>,
     pub(crate) left_at: Option<Timestamp>,
     pub(crate) sequence: Option<i64>,
+}
+
+/// One whom we asked into a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InvitationDetails {
+    pub(crate) deletion_id: String,
+    /// Whether Graph has taken it.
+    pub(crate) state: DeletionState,
+    pub(crate) user_id: String,
+    pub(crate) operation_id: Option<String>,
+    pub(crate) participant_id: Option<String>,
+    pub(crate) invited_at: Timestamp,
+    /// The user may still join: the call goes on, and he is neither known on its roster nor was taken
+    /// back.
+    pub(crate) is_pending: bool,
+    /// Graph took it, and nobody joins by it, for this reason, as far as Graph gives one.
+    pub(crate) failed: Option<EndReason>,
 }
 
 /// A deletion in a list.
@@ -121,11 +146,15 @@ pub(crate) struct DeletionRow {
     pub(crate) tenant: String,
     pub(crate) key_id: Option<String>,
     pub(crate) kind: String,
+    pub(crate) scope: String,
+    /// The participant who is removed, or the user who is invited.
+    pub(crate) target: Option<String>,
     pub(crate) created_at: Timestamp,
     pub(crate) settled_at: Option<Timestamp>,
     /// When the end of its call became known after Graph had taken it.
     pub(crate) confirmed_at: Option<Timestamp>,
     pub(crate) deadline_at: Timestamp,
+    /// Why it ended without success; of one that is open, why it is tried again.
     pub(crate) failure: Option<String>,
 }
 
@@ -135,11 +164,27 @@ pub(crate) struct DeletionDetails {
     pub(crate) row: DeletionRow,
     pub(crate) peer: Option<String>,
     pub(crate) reason: Option<String>,
-    pub(crate) scope: String,
     pub(crate) abandoned_at: Option<Timestamp>,
     /// The end of its call, when that is known.
     pub(crate) end: Option<CallEnd>,
+    /// Of `scope=all`, once Graph has said who is in the call: how far it got.
+    pub(crate) progress: Option<Progress>,
+    /// Of an invitation that Graph took.
+    pub(crate) invited: Option<Invited>,
+    pub(crate) parameters: OrderParameters,
     pub(crate) steps: Vec<StepDetails>,
+}
+
+/// What is sent beside the ids of call and target.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OrderParameters {
+    /// Of a rejection.
+    pub(crate) reject_reason: Option<String>,
+    /// Of an invitation: the user's tenant, Graph's id of the call that the user leaves, and what
+    /// Graph sends back.
+    pub(crate) user_tenant: Option<String>,
+    pub(crate) replaces: Option<String>,
+    pub(crate) client_context: Option<String>,
 }
 
 /// One Graph operation of a deletion.
@@ -149,6 +194,8 @@ pub(crate) struct StepDetails {
     pub(crate) operation: String,
     pub(crate) target: Option<String>,
     pub(crate) state: String,
+    /// Why it ended without success; of one that is open, why it is tried again.
+    pub(crate) failure: Option<String>,
     pub(crate) next_attempt_at: Option<Timestamp>,
     pub(crate) attempts: Vec<AttemptDetails>,
 }

@@ -8,12 +8,15 @@ mod audit;
 mod calls;
 mod checkpoint;
 mod deletions;
+mod everybody;
 pub(crate) mod inspect;
 mod key_uses;
 mod keys;
+mod lease;
 mod lookup;
 #[cfg(test)]
 mod model_test;
+mod participants;
 mod reconcile;
 mod resolve;
 mod ringing;

@@ -58,7 +58,7 @@ const APART: &str = "simulator";
 
 /// Each migration's SHA-256. A migration that somebody may have run is never edited: the next
 /// change is the next file, and its digest the next line.
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 5] = [
     (
         "migrations/sqlite/V0001__init.sql",
         "e9f32080c1614990feba74cc009cb7c210eeb230395c283deb4809e873c8e021",
@@ -74,6 +74,10 @@ const MIGRATIONS: [(&str, &str); 4] = [
     (
         "migrations/sqlite/V0004__reject.sql",
         "b0a72859ee172d614d97a1c50f87540dcd39ed3e7e5c3da28e09131092d710e7",
+    ),
+    (
+        "migrations/sqlite/V0005__participants.sql",
+        "9ed972644927bd4c1b7fc6eadc2bcd589e2e9b0c468577ccf8b9a22139d6fbb5",
     ),
 ];
 

@@ -142,6 +142,26 @@ async fn every_line_of_the_demo_gives_what_its_comment_promises() {
             }
             "what Graph received" => check_received(&text, deleted),
             "is it ready" => assert!(text.starts_with("ready\n"), "{text}"),
+            "a call rings and is rejected" => {
+                assert!(text.contains("<Response code=\"0\" type=\"RejectCall\"/>\n"), "{text}");
+            }
+            "one of three is removed from a call" => {
+                assert!(
+                    text.contains("<Response code=\"0\" type=\"DeleteParticipant\"/>"),
+                    "{text}"
+                );
+            }
+            "a user is invited into it" => {
+                assert!(
+                    text.contains("<Response code=\"0\" type=\"InviteParticipant\"/>"),
+                    "{text}"
+                );
+                assert!(text.contains("<OperationID>"), "{text}");
+            }
+            "everybody is removed from it" => {
+                assert!(text.contains("<Response code=\"0\" type=\"DeleteCall\"/>\n"), "{text}");
+                assert!(text.contains("<Removed>"), "{text}");
+            }
             _ => assert_eq!(what, "", "a line that this test does not know: {command}"),
         }
         deleted += usize::from(!matches!(
@@ -152,7 +172,7 @@ async fn every_line_of_the_demo_gives_what_its_comment_promises() {
                 | "where its deletion stands"
         ));
     }
-    assert_eq!(demo.lines.len(), 17, "{:?}", demo.lines);
+    assert_eq!(demo.lines.len(), 21, "{:?}", demo.lines);
 }
 
 /// One DELETE for each of `deleted` calls, all taken, and logins as many as it needs.

@@ -9,8 +9,10 @@ mod notifications;
 
 mod canary;
 mod crash;
+mod credentials;
 mod reconcile;
 mod shutdown;
+mod tenants;
 
 mod architecture;
 mod cli;

@@ -1,6 +1,7 @@
 //! Graph's notifications over TCP: the registry that fills itself, and what is refused.
 
 mod forward;
+mod people;
 mod refusals;
 mod strangers;
 

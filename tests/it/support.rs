@@ -11,6 +11,7 @@ mod gateway;
 mod graph;
 mod http;
 mod process;
+mod room;
 mod schema;
 mod site;
 mod snapshot;
@@ -24,7 +25,7 @@ pub(crate) use gateway::{Gateway, post};
 pub(crate) use graph::Graph;
 pub(crate) use http::{Answer, Client, send};
 pub(crate) use process::Process;
-pub(crate) use site::{CLIENT_SECRET, Call, Key, Site, TENANT, call};
+pub(crate) use site::{CLIENT_ID, CLIENT_SECRET, Call, Key, Site, TENANT, call};
 pub(crate) use snapshot::{Known, assert_golden, shown};
 
 /// Far beyond what anything here takes on a busy machine.

@@ -67,6 +67,13 @@ pub(super) const OTHERS: [&str; 12] = [
     "8857", "8858", "8859", "8860", "8861", "8862", "8863", "8864", "8865", "8866", "8899", "8899",
 ];
 
+/// The extensions of the call that is to ring, and of the one with several people in it.
+pub(super) const RINGING: &str = "8867";
+const GROUP: &str = "8868";
+/// Somebody in the call of several, by Graph's id, and a user who is not.
+pub(super) const ANN: &str = "ann";
+pub(super) const BOB: &str = "278405a3-f568-4b3e-b684-009193463064";
+
 /// Has Graph announce its calls to the gateway.
 pub(super) async fn announce(simulator: SocketAddr, gateway: SocketAddr) -> anyhow::Result<()> {
     let url = format!("http://{gateway}/api/calls");
@@ -81,13 +88,33 @@ pub(super) async fn make(
     extension: &'static str,
     state: &str,
 ) -> anyhow::Result<DemoCall> {
-    let body = json!({
-        "state": state,
+    make_with(simulator, number, extension, json!({"state": state})).await
+}
+
+/// A call that runs with our app, Ann and somebody else in it.
+pub(super) async fn make_group(simulator: SocketAddr) -> anyhow::Result<DemoCall> {
+    let person = |id: &str, number: &str| json!({"id": id, "identity": number});
+    let us = json!({"id": "us", "identity": {"application": {"id": CLIENT}}});
+    let people = [us, person(ANN, "+4930555001"), person("cleo", "+4930555002")];
+    let more = json!({"participants": people, "myParticipantId": "us"});
+    make_with(simulator, OTHERS.len() + 1, GROUP, more).await
+}
+
+async fn make_with(
+    simulator: SocketAddr,
+    number: usize,
+    extension: &'static str,
+    more: Value,
+) -> anyhow::Result<DemoCall> {
+    let mut body = json!({
         "source": format!("+49301234{:03}", 100 + number),
         "targets": [extension],
         "threadId": format!("19:meeting_demo{number:02}@thread.v2"),
         "tenantId": TENANT,
     });
+    for (name, value) in more.as_object().into_iter().flatten() {
+        body[name] = value.clone();
+    }
     let made: Made = serde_json::from_value(control(simulator, "/sim/calls", &body).await?)?;
     let Made { id, call_chain_id, thread_id } = made;
     Ok(DemoCall { graph_id: id, extension, chain_id: call_chain_id, thread_id })

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use super::Stage;
-use super::calls::{DemoCall, Reason, Received, Sent};
+use super::calls::{ANN, BOB, DemoCall, RINGING, Reason, Received, Sent};
 
 /// Shows how the registry came to know the call.
 pub(super) fn call(rings: &Value, runs: &Value) -> io::Result<()> {
@@ -135,7 +135,42 @@ pub(super) fn lines_to_paste(
         out,
         "\n  # what Graph told callgate of its calls\n  curl -s http://{simulator}/sim/notifications"
     )?;
-    writeln!(out, "\n  # is it ready?\n  curl -s http://{admin}/readyz")?;
+    writeln!(out, "\n  # is it ready?\n  curl -s http://{admin}/readyz")
+}
+
+/// Prints commands about a call that rings, and about people in the call `group`.
+pub(super) fn lines_about_people(stage: &Stage, group: &str) -> io::Result<()> {
+    let Stage { gateway, simulator, .. } = stage;
+    let url = |action, rest: &str| format!("'http://{gateway}{}{rest}'", stage.query(action));
+    let mut out = io::stdout().lock();
+    writeln!(out, "\nFor each of these a key needs a right of its own, which this one has:")?;
+    writeln!(
+        out,
+        "\n  # a call rings and is rejected: code 0\n  \
+         curl -s -o /dev/null -d '{{\"state\":\"incoming\",\"source\":\"+49301234199\",\
+         \"targets\":[\"{RINGING}\"]}}' http://{simulator}/sim/calls; sleep 1; curl -s {}",
+        url("RejectCall", &format!("&extension={RINGING}&status=ongoing"))
+    )?;
+    for (what, action, rest) in [
+        (
+            "one of three is removed from a call: code 0",
+            "DeleteParticipant",
+            format!("&participantID={ANN}"),
+        ),
+        (
+            "a user is invited into it: code 0 with Graph's operation",
+            "InviteParticipant",
+            format!("&userID={BOB}"),
+        ),
+        (
+            "everybody is removed from it, and then our leg ends: code 0",
+            "DeleteCall",
+            "&scope=all&detail=1".to_owned(),
+        ),
+    ] {
+        let url = url(action, &format!("&callID={group}{rest}"));
+        writeln!(out, "\n  # {what}\n  curl -s {url}")?;
+    }
     writeln!(out, "\nServing until Ctrl-C.")?;
     out.flush()
 }

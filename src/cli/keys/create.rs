@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::open;
-use super::values::{Expiry, key_name, owner, peer, tenant};
+use super::values::{Expiry, check_scope_all, key_name, owner, peer, tenant};
 use crate::cli::error::CliError;
 use crate::cli::output::Terminal;
 use crate::clock::Clock;
@@ -45,7 +45,9 @@ pub(in crate::cli) struct CreateOptions {
     allow: Vec<Peer>,
     /// A right it has, instead of the default ones; may be repeated. One of DeleteCall, GetCallID,
     /// GetCallInformation, GetDeletion (the default ones), RequestToken, ReleaseToken (with
-    /// --requires-token default ones too), RejectCall, Notify, see-candidates, see-holds
+    /// --requires-token default ones too), RejectCall, DeleteParticipant, InviteParticipant, Notify,
+    /// see-candidates, see-holds, scope-all or scope-all:N (a DeleteCall may remove up to N others, 50
+    /// without a number)
     #[arg(long)]
     right: Vec<Right>,
     /// What it may name a call by: callID, platformCallID, nativeID, meetingID or extension; may be
@@ -88,10 +90,13 @@ impl CreateOptions {
                     .to_owned(),
             )
         })?;
+        let rights = without_repeats(self.right);
+        check_scope_all(&rights)
+            .map_err(|problem| CliError::Usage(format!("--right: {problem}")))?;
         Ok(KeyWish {
             owner: self.owner,
             requires_token: self.requires_token,
-            rights: without_repeats(self.right),
+            rights,
             identifiers: without_repeats(self.identifier),
             numbers: without_repeats(self.numbers),
             peers: without_repeats(self.allow),

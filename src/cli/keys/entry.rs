@@ -27,7 +27,7 @@ pub(super) struct KeyEntry {
     state: &'static str,
     #[serde(rename = "tenantID")]
     tenant: String,
-    rights: Vec<&'static str>,
+    rights: Vec<String>,
     identifiers: Vec<&'static str>,
     numbers: Vec<String>,
     allow: Vec<String>,
@@ -90,7 +90,7 @@ impl KeyEntry {
             owner: key.owner.clone(),
             state: state(key, now),
             tenant: key.tenant.to_string(),
-            rights: key.rights.iter().map(|right| right.as_str()).collect(),
+            rights: key.rights.iter().map(ToString::to_string).collect(),
             identifiers: key.identifiers.iter().map(|kind| kind.as_str()).collect(),
             numbers: key.numbers.iter().map(ToString::to_string).collect(),
             allow: key.peers.iter().map(ToString::to_string).collect(),
@@ -160,7 +160,7 @@ impl KeyEntry {
             ("state", Some(self.state.to_owned())),
             ("weak", self.weak.then(|| "yes: it was imported and could be guessed".to_owned())),
             ("tenant", Some(self.tenant.clone())),
-            ("rights", Some(or(self.rights.clone(), "none"))),
+            ("rights", Some(texts(&self.rights, "none"))),
             ("identifiers", Some(or(self.identifiers.clone(), "all"))),
             ("numbers", Some(texts(&self.numbers, "all"))),
             ("from", Some(texts(&self.allow, "everywhere"))),
@@ -215,9 +215,9 @@ impl KeyEntry {
         let mut left = self.rights.clone();
         let mut words = Vec::new();
         for (word, rights) in sets {
-            if rights.iter().all(|right| left.contains(&right.as_str())) {
-                left.retain(|name| !rights.iter().any(|right| right.as_str() == *name));
-                words.push(word);
+            if rights.iter().all(|right| left.contains(&right.to_string())) {
+                left.retain(|name| !rights.iter().any(|right| right.to_string() == *name));
+                words.push(word.to_owned());
             }
         }
         words.extend(left);

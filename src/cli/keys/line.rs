@@ -6,12 +6,13 @@ use std::fmt;
 
 use super::column::Column;
 use super::create::without_repeats;
-use super::values::{Expiry, key_name, owner, peer, tenant};
+use super::values::{Expiry, check_scope_all, key_name, owner, peer, tenant};
 use crate::clock::Timestamp;
 use crate::id::{TenantId, canonical_guid};
 use crate::keys::KeyWish;
 use crate::keys::weak::weakness;
 use crate::model::key::{Peer, PeerProblem};
+use crate::model::rights::Right;
 use crate::secret::Secret;
 
 /// A key to be imported.
@@ -78,7 +79,7 @@ pub(super) fn read(
     let mut wish = KeyWish {
         owner: cells.read(Column::Owner, owner),
         requires_token: cells.read(Column::RequiresToken, flag).unwrap_or(false),
-        rights: cells.read(Column::Rights, list(parsed)).unwrap_or_default(),
+        rights: cells.read(Column::Rights, rights).unwrap_or_default(),
         identifiers: cells.read(Column::Identifiers, list(parsed)).unwrap_or_default(),
         numbers: cells.read(Column::Numbers, list(parsed)).unwrap_or_default(),
         peers: cells.read(Column::Allow, list(peer_of_a_line)).unwrap_or_default(),
@@ -197,6 +198,12 @@ fn parsed<T: std::str::FromStr<Err: ToString>>(text: &str) -> Result<T, String> 
     text.parse().map_err(|error: T::Err| error.to_string())
 }
 
+fn rights(text: &str) -> Result<Vec<Right>, String> {
+    let rights = list(parsed)(text)?;
+    check_scope_all(&rights)?;
+    Ok(rights)
+}
+
 /// Reads the parts between semicolons, each once.
 fn list<T: PartialEq>(
     read: impl Fn(&str) -> Result<T, String>,
@@ -213,7 +220,6 @@ mod tests {
 
     use super::*;
     use crate::cli::keys::column::header;
-    use crate::model::rights::Right;
     use crate::model::selector::IdentifierKind;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
@@ -290,6 +296,8 @@ mod tests {
             ("allow", "192.0.2.0/33", "allow: expected an address"),
             ("allow", "192.0.2.7/24", "allow: write 10.0.0.0/8 for a network"),
             ("rights", "All", "rights: unknown right"),
+            ("rights", "scope-all", "rights: scope-all does nothing without DeleteCall"),
+            ("rights", "DeleteCall;scope-all:1;scope-all", "rights: scope-all is there twice"),
             ("identifiers", "number", "identifiers: expected one of callID"),
             ("postOnly", "on", "postOnly: expected 1, true or yes"),
             ("tenantID", "common", "tenantID: expected the tenant's GUID"),

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::config::graph::{TENANT_EXPECTED, parse_tenant};
 use crate::id::TenantId;
 use crate::model::key::{Peer, PeerProblem};
+use crate::model::rights::Right;
 
 /// No key outlives this; what is further away was not meant.
 const LONGEST: Duration = Duration::from_hours(24 * 365 * 100);
@@ -32,6 +33,20 @@ pub(super) fn owner(text: &str) -> Result<String, String> {
     match owner.chars().count() {
         1..=256 => Ok(owner.to_owned()),
         count => Err(format!("an owner has 1 to 256 characters, this one has {count}")),
+    }
+}
+
+/// Rights that do something together.
+///
+/// # Errors
+///
+/// What is wrong with `scope-all` among them: it says how far a `DeleteCall` may go, once.
+pub(super) fn check_scope_all(rights: &[Right]) -> Result<(), &'static str> {
+    match rights.iter().filter(|right| matches!(right, Right::ScopeAll(_))).count() {
+        0 => Ok(()),
+        1 if rights.contains(&Right::DeleteCall) => Ok(()),
+        1 => Err("scope-all does nothing without DeleteCall; give both"),
+        _ => Err("scope-all is there twice with different numbers; keep one of them"),
     }
 }
 

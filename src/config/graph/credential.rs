@@ -45,8 +45,11 @@ pub(crate) enum ManagedIdentity {
 ///
 /// When there is none.
 pub(crate) fn read_assertion(file: &Path) -> Result<Secret<String>, SecretFileFault> {
-    let mut lines = secret_file::read(file, 1)?;
-    lines.pop().ok_or(SecretFileFault::Empty)
+    let lines = secret_file::read(file, 1).map_err(|fault| match fault {
+        SecretFileFault::Empty => SecretFileFault::NoToken,
+        other => other,
+    });
+    lines?.pop().ok_or(SecretFileFault::NoToken)
 }
 
 /// Something is wrong with the credential, and it is on record.

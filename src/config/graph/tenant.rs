@@ -30,6 +30,8 @@ const MISSING: &str = "is missing; a tenant needs tenant_id, client_id and a cre
 #[derive(Clone, Debug)]
 pub(crate) struct TenantConfig {
     pub(crate) id: TenantId,
+    /// Its keys are those of `graph.tenants.<id>`.
+    pub(crate) is_further: bool,
     pub(crate) client_id: String,
     pub(crate) credential: Credential,
     pub(crate) api: Api,
@@ -55,6 +57,7 @@ impl TenantConfig {
     pub(crate) fn at(url: &str, id: TenantId, client_id: &str, secret: &str) -> Self {
         Self {
             id,
+            is_further: false,
             client_id: client_id.to_owned(),
             credential: Credential::Secrets(vec![Secret::new(secret.to_owned())]),
             api: Api::V1,
@@ -62,6 +65,14 @@ impl TenantConfig {
             login_url: url.to_owned(),
         }
     }
+}
+
+/// A text that names keys of the first tenant, in the names that they have for the further tenant `id`.
+pub(crate) fn in_keys_of(id: &TenantId, text: &str) -> String {
+    let section = text.replace("graph.tenant_id", &keys::of_tenants(id.as_str()));
+    keys::OF_A_TENANT.iter().fold(section, |text, last| {
+        text.replace(&format!("graph.{last}"), &keys::of_tenant(id.as_str(), last))
+    })
 }
 
 /// Where a tenant's keys are.
@@ -128,7 +139,16 @@ impl Section {
         let credential = Credential::read(from, self);
         match (id, client_id, credential) {
             (Some(id), Some(client_id), Ok(Some(credential))) => {
-                Some(TenantConfig { id, client_id, credential, api, base_url, login_url })
+                let is_further = self.id.is_some();
+                Some(TenantConfig {
+                    id,
+                    is_further,
+                    client_id,
+                    credential,
+                    api,
+                    base_url,
+                    login_url,
+                })
             }
             (None, None, Ok(None)) => None,
             (id, client_id, credential) => {

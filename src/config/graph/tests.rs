@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::Options;
 use crate::config::source::Environment;
+use crate::id::TenantId;
 
 const TENANT: [(&str, &str); 2] = [
     (TENANT_ID, "{57DAB8B1-894C-409A-B240-BD8BEAE78896}"),
@@ -99,7 +100,7 @@ fn a_tenant_that_could_leave_its_place_in_an_address_is_refused() {
 #[test]
 fn a_secret_in_the_wrong_place_is_not_printed() {
     check_error(&[(CLIENT_ID, "hunter2~hunter2")], "found a value that is not shown");
-    let fault = "`graph.client_secret_file`: the file cannot be read: entity not found";
+    let fault = "`graph.client_secret_file`: the file cannot be read: there is no such file";
     check_error(&[(SECRET_FILE, HIDDEN)], fault);
     check_error(
         &[(
@@ -258,7 +259,7 @@ fn the_end_of_a_certificate_is_told_in_days() {
         ("2026-12-30T12:00:00Z", true, "is valid for 1 more day, until"),
         ("2027-01-01T00:00:00Z", true, "is not valid any more since 2027-01-01"),
     ] {
-        let told = graph.certificates(Timestamp::parse(now).unwrap());
+        let told = graph.credentials(Timestamp::parse(now).unwrap());
         assert_eq!((told.len(), told[0].0), (1, is_soon), "{told:?}");
         assert!(told[0].1.contains(expected), "{told:?}");
     }
@@ -356,5 +357,19 @@ fn further_authorities_are_certificates() {
     ] {
         std::fs::write(file.path(), text).unwrap();
         check_error(&[("graph.ca_file", name)], fault);
+    }
+}
+
+#[test]
+fn a_hint_names_the_keys_of_the_tenant_that_it_is_about() {
+    let id = TenantId::new("57dab8b1-894c-409a-b240-bd8beae78896");
+    for (first, further) in [
+        ("check graph.client_id and graph.tenant_id, and", "check {}.client_id and {}, and"),
+        ("graph.client_secret must be", "{}.client_secret must be"),
+        ("graph.federated_token_file, graph.cloud", "{}.federated_token_file, {}.cloud"),
+        ("the login does not know graph", "the login does not know graph"),
+    ] {
+        let section = "graph.tenants.57dab8b1-894c-409a-b240-bd8beae78896";
+        assert_eq!(in_keys_of(&id, first), further.replace("{}", section));
     }
 }

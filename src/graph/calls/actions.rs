@@ -1,11 +1,6 @@
 //! What else is asked of Graph about a call: to reject it, to remove or invite somebody, and who is
 //! in it.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "removing, inviting and the roster come with the next step")
-)]
-
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -18,62 +13,29 @@ use crate::graph::error::GraphError;
 use crate::graph::{Answer, GraphClient, LONGEST_BODY, Request, Tenant, model};
 use crate::id::{GraphCallId, TenantId};
 use crate::model::change::Participant;
+use crate::model::participant::{Invitation, Invited};
 use crate::model::plan::RejectReason;
 
 /// A roster with more pages than this is not read to its end, so it is none.
 const MOST_PAGES: usize = 50;
 /// Nor is one with more people.
 const MOST_PARTICIPANTS: usize = 5_000;
-/// The longest `clientContext` in characters.
-const LONGEST_CONTEXT: usize = 256;
 
-/// Whom a call is to be joined by.
-#[derive(Clone, Debug)]
-pub(crate) struct Invitation {
-    pub(crate) user_id: String,
-    /// The user's tenant, where it is not the call's.
-    pub(crate) user_tenant: Option<TenantId>,
-    /// The call that the user is in and leaves for this one.
-    pub(crate) replaces: Option<GraphCallId>,
-    pub(crate) context: Option<ClientContext>,
-}
-
-/// A text that Graph sends back with everything about an invitation; 256 characters at most.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ClientContext(String);
-
-/// An invitation that Graph took.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Invited {
-    /// Graph's id of the operation.
-    pub(crate) operation_id: String,
-    /// The id that the invited one will have in the call, where Graph says so already.
-    pub(crate) participant_id: Option<String>,
-}
-
-impl ClientContext {
-    /// None when the text is longer than Graph takes.
-    pub(crate) fn new(text: &str) -> Option<Self> {
-        (text.chars().count() <= LONGEST_CONTEXT).then(|| Self(text.to_owned()))
+/// The body that asks for an invitation.
+fn invite_body(invitation: &Invitation) -> Value {
+    let mut user = json!({"id": invitation.user_id, "identityProvider": "AAD"});
+    if let Some(tenant) = &invitation.user_tenant {
+        user["tenantId"] = json!(tenant.as_str());
     }
-}
-
-impl Invitation {
-    fn to_json(&self) -> Value {
-        let mut user = json!({"id": self.user_id, "identityProvider": "AAD"});
-        if let Some(tenant) = &self.user_tenant {
-            user["tenantId"] = json!(tenant.as_str());
-        }
-        let mut participant = json!({"identity": {"user": user}});
-        if let Some(call) = &self.replaces {
-            participant["replacesCallId"] = json!(call.0);
-        }
-        let mut body = json!({"participants": [participant]});
-        if let Some(context) = &self.context {
-            body["clientContext"] = json!(context.0);
-        }
-        body
+    let mut participant = json!({"identity": {"user": user}});
+    if let Some(call) = &invitation.replaces {
+        participant["replacesCallId"] = json!(call);
     }
+    let mut body = json!({"participants": [participant]});
+    if let Some(context) = &invitation.context {
+        body["clientContext"] = json!(context.as_str());
+    }
+    body
 }
 
 impl GraphClient {
@@ -102,7 +64,9 @@ impl GraphClient {
         participant_id: &str,
     ) -> Answer {
         let path = [&call.0, "participants", participant_id];
-        self.ask(tenant, Request::new(Method::DELETE, &path, 0)).await.and_then(|_body| Ok(()))
+        let request = Request::new(Method::DELETE, &path, 0);
+        let request = request.map(|request| Request { is_about_participant: true, ..request });
+        self.ask(tenant, request).await.and_then(|_body| Ok(()))
     }
 
     /// Invites one participant. A success says that Graph took it, not that anybody joined; doing it
@@ -115,13 +79,11 @@ impl GraphClient {
     ) -> Answer<Invited> {
         let path = [&call.0, "participants", "invite"];
         let request = Request::new(Method::POST, &path, LONGEST_BODY);
-        let request = request.map(|request| request.with(&invitation.to_json()));
+        let request = request.map(|request| request.with(&invite_body(invitation)));
         let answer = self.ask(tenant, request).await;
         let status = answer.status.unwrap_or_default();
         answer.and_then(|body| {
-            let (operation_id, participant_id) =
-                model::roster::operation(&body).ok_or(GraphError::Unreadable { status })?;
-            Ok(Invited { operation_id, participant_id })
+            model::roster::operation(&body).ok_or(GraphError::Unreadable { status })
         })
     }
 
@@ -153,24 +115,23 @@ impl GraphClient {
                 let page = whole.and_then(|body| model::roster::page(&body));
                 page.ok_or(GraphError::Unreadable { status })
             });
-            let unreadable = || Err(GraphError::Unreadable { status });
             let (people, next) = match &answer.result {
                 Ok((people, next)) => (people.clone(), next.clone()),
-                Err(_) => return answer.and_then(|_| unreadable()),
+                Err(_) => return answer.and_then(|_| Ok(Vec::new())),
             };
             // While somebody joins, one may be on two pages.
             let is_new = |one: &Participant| known.insert(one.participant_id.clone());
             everybody.extend(people.into_iter().filter(is_new));
             if everybody.len() > MOST_PARTICIPANTS {
-                return answer.and_then(|_| unreadable());
+                return answer.and_then(|_| Err(GraphError::TooMany));
             }
             url = match next.map(|next| tenant.follow(&next)) {
                 None => return answer.and_then(|_| Ok(everybody)),
                 Some(Some(next)) => next,
-                Some(None) => return answer.and_then(|_| unreadable()),
+                Some(None) => return answer.and_then(|_| Err(GraphError::ForeignPage)),
             };
         }
-        Answer::unsent(GraphError::Unreadable { status: 200 })
+        Answer::unsent(GraphError::TooMany)
     }
 }
 

@@ -57,6 +57,16 @@ impl LoginError {
         }
     }
 
+    /// The same about the machine's own identity, which knows no app and no tenant.
+    pub(in crate::graph) fn of_machine(self) -> Self {
+        let hint = "the machine does not have the identity: check graph.managed_identity, and that \
+                    graph.client_id is the client id of one that is assigned to it";
+        match self {
+            Self::Refused { error, number, .. } => Self::Refused { error, number, hint },
+            other => other,
+        }
+    }
+
     /// What an operator can do about it, where anything can be done.
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
@@ -101,6 +111,10 @@ fn refusal_hint(denial: &Denial) -> &'static str {
             "the app does not trust the issuer of graph.federated_token_file: check its federated \
              credentials"
         }
+        Some(50_027) => {
+            "the login cannot read the token: check graph.federated_token_file, and who renews that \
+             file"
+        }
         Some(7_000_112) => "the app is disabled in the tenant: enable its enterprise application",
         Some(90_002) => "there is no such tenant: check graph.tenant_id",
         Some(90_038 | 900_382 | 900_432) => {
@@ -108,7 +122,9 @@ fn refusal_hint(denial: &Denial) -> &'static str {
         }
         _ => match denial.error.as_str() {
             "invalid_client" => {
-                "check graph.client_id and the credential: is it the app's, and still valid?"
+                "check graph.client_id and the credential (graph.client_secret, \
+                 graph.client_secret_file, graph.certificate_file or graph.federated_token_file): \
+                 is it the app's, and still valid?"
             }
             "unauthorized_client" => "check graph.client_id, and that the app is enabled",
             "invalid_scope" | "invalid_resource" => {
@@ -133,6 +149,8 @@ mod tests {
             (7_000_215, "not its id"),
             (7_000_222, "expired"),
             (700_016, "does not know the app"),
+            (50_027, "graph.federated_token_file"),
+            (700_213, "graph.federated_token_file"),
             (90_002, "no such tenant"),
             (900_432, "another cloud"),
             (1, "check graph.client_id"),

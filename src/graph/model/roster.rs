@@ -3,8 +3,10 @@
 use serde_json::Value;
 
 use crate::model::change::Participant;
-use crate::model::graph_call::json::{elements, identifier, member, parse, text};
+use crate::model::graph_call::invitation::{failure, invited};
+use crate::model::graph_call::json::{identifier, member, parse, text};
 use crate::model::graph_call::participant::participant;
+use crate::model::participant::Invited;
 
 /// The participants on one page of a roster and the address of the next page; none when it is no
 /// such page, or holds somebody who cannot be told by an id: those who are missing from a list must
@@ -22,12 +24,14 @@ pub(in crate::graph) fn page(body: &str) -> Option<(Vec<Participant>, Option<Str
     Some((people, next))
 }
 
-/// The operation's id, and that of the one invited participant where there is one.
-pub(in crate::graph) fn operation(body: &str) -> Option<(String, Option<String>)> {
+/// The operation's id, that of the one invited participant where there is one, and whether it failed.
+pub(in crate::graph) fn operation(body: &str) -> Option<Invited> {
     let Value::Object(operation) = parse(body.as_bytes())? else { return None };
-    let participants = elements(&operation, "participants").iter().filter_map(Value::as_object);
-    let mut ids = participants.filter_map(|one| identifier(one, "participantId"));
-    Some((identifier(&operation, "id")?, ids.next()))
+    Some(Invited {
+        operation_id: identifier(&operation, "id")?,
+        participant_id: invited(&operation).map(|(id, _)| id),
+        failed: failure(&operation),
+    })
 }
 
 #[cfg(test)]
@@ -55,7 +59,16 @@ mod tests {
             assert_eq!(operation(body), None, "{body}");
         }
         assert_eq!(page(r#"{"value":[],"@odata.nextLink":{}}"#), None);
-        assert_eq!(operation(r#"{"id":"o"}"#), Some(("o".to_owned(), None)));
+        let bare = Invited { operation_id: "o".to_owned(), participant_id: None, failed: None };
+        assert_eq!(operation(r#"{"id":"o"}"#), Some(bare));
+    }
+
+    #[test]
+    fn an_operation_that_failed_at_once_says_why() {
+        let body = r#"{"id":"o","status":"Failed","resultInfo":{"code":480,"subcode":10076}}"#;
+        let why = operation(body).unwrap().failed.unwrap();
+        assert_eq!((why.code, why.subcode), (Some(480), Some(10076)));
+        assert_eq!(operation(r#"{"id":"o","status":"running"}"#).unwrap().failed, None);
     }
 
     proptest! {

@@ -108,7 +108,7 @@ impl App {
         claims: Option<&str>,
     ) -> Result<Granted, LoginError> {
         let mut refused = Err(LoginError::NotConfigured);
-        for secret in secrets {
+        for (line, secret) in (1..).zip(secrets) {
             let secret = [("client_secret", secret.expose().as_str())];
             refused = self.ask_with(&secret, claims).await;
             match &refused {
@@ -117,9 +117,10 @@ impl App {
             }
             if secrets.len() > 1 {
                 let tenant = &self.tenant;
-                tracing::info!(
-                    tenant.id = %tenant,
-                    "the login of tenant {tenant} refused one of the two client secrets"
+                tracing::warn!(
+                    tenant.id = %tenant, line,
+                    "the login of tenant {tenant} refused the client secret in line {line} of \
+                     its two"
                 );
             }
         }
@@ -196,7 +197,8 @@ impl App {
         if is_machines && matches!(status, 404 | 410) {
             return Err(LoginError::Unavailable { status, retry_after });
         }
-        Err(LoginError::from_answer(status, retry_after, &body.unwrap_or_default()))
+        let error = LoginError::from_answer(status, retry_after, &body.unwrap_or_default());
+        Err(if is_machines { error.of_machine() } else { error })
     }
 }
 

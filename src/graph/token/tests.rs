@@ -259,7 +259,7 @@ async fn a_federated_token_is_read_anew_for_each_login() {
     let clock = clock();
     let tokens = tokens_of(&tenant, &clock);
     let failed = get(&tokens).await.unwrap_err();
-    assert!(matches!(failed, LoginError::Assertion(SecretFileFault::Empty)), "{failed:?}");
+    assert!(matches!(failed, LoginError::Assertion(SecretFileFault::NoToken)), "{failed:?}");
     assert!(
         failed.to_string().starts_with("the login was not asked: the file with the"),
         "{failed}"
@@ -302,7 +302,9 @@ async fn a_machines_identity_that_is_not_there_yet_is_waited_for() {
         assert!(matches!(result, Err(LoginError::Unavailable { status: is, .. }) if is == status));
         clock.advance(seconds(10));
     }
-    assert!(matches!(get(&tokens).await, Err(LoginError::Refused { .. })));
+    let refused = get(&tokens).await.unwrap_err();
+    let LoginError::Refused { hint, .. } = refused else { panic!("{refused:?}") };
+    assert!(hint.contains("graph.managed_identity"), "{hint}");
     clock.advance(seconds(1));
     assert_eq!(get(&tokens).await.unwrap(), "one");
     clock.advance(seconds(3_300));

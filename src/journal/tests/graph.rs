@@ -68,7 +68,7 @@ fn talk(
 }
 
 /// A request whose body, if it has one, arrives with its head's last bytes or behind them.
-fn read_request(stream: &mut TcpStream) -> Option<String> {
+pub(super) fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut read = Vec::new();
     let mut buffer = [0; 4096];
     loop {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::deletion::DeletionState::{Cancelled, Failed, Gone, Sent};
 use crate::model::plan::Operation;
-use crate::store::admission::Next;
+use crate::store::admission::{Leased, Next};
 use crate::store::fixture::{LEASE, answered};
 
 const NO_SUCH_CALL: &str = "404 Not Found\r\nconnection: close\r\ncontent-length: 25\r\n\r\n\
@@ -106,7 +106,7 @@ async fn a_call_that_was_answered_or_rang_too_long_since_the_lease_is_hung_up() 
         let rings = format!("UPDATE calls SET state = 'incoming', rings_since = {}", NOW.0);
         running.there.by_hand(&rings);
         let leased = running.there.begin("a", NOW).await;
-        assert_eq!(leased.operation, Operation::Reject);
+        assert_eq!(leased.order.operation(), Operation::Reject);
         if is_answered {
             running.there.by_hand("UPDATE calls SET state = 'established'");
         } else {
@@ -121,4 +121,49 @@ async fn a_call_that_was_answered_or_rang_too_long_since_the_lease_is_hung_up() 
         let there = running.stop().await;
         assert_eq!(there.look::<String>("SELECT state FROM deletions"), "sent");
     }
+}
+
+#[tokio::test]
+async fn what_belongs_to_another_app_is_not_sent_and_waits_for_the_operator() {
+    let running = Running::start(1).await;
+    let leased = running.there.begin("a", NOW).await;
+    let leased = Leased { app_id: Some("another".to_owned()), ..leased };
+    let slot = Arc::clone(&running.journal.slots).acquire_owned().await.unwrap();
+    running.journal.ready.send(Ready { leased, began: Instant::now(), slot }).unwrap();
+    let refused = "SELECT count(*) FROM attempts WHERE error LIKE '%another app%' \
+                   AND status IS NULL AND effect_possible = 0";
+    while running.count(refused) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let there = running.stop().await;
+    let waits =
+        format!("SELECT count(*) FROM steps WHERE state = 'open' AND next_attempt_at > {}", NOW.0);
+    assert_eq!(there.look::<i64>(&waits), 1);
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_one_step_of_several_before_it_is_settled() {
+    let mut running = Running::start(1).await;
+    let (decided, wait) = running.admit(by_call_id("a")).await;
+    assert_eq!(running.graph.next().await, "a");
+    let mut wait = wait.unwrap();
+    // The same deletion, as the last step of `scope=all`: its end is told with the counts.
+    running.there.by_hand("UPDATE deletions SET scope = 'all'");
+    running.graph.answer("429 Too Many Requests");
+    while running.count("SELECT count(*) FROM attempts WHERE status = 429") == 0 {
+        tokio::task::yield_now().await;
+    }
+    running.there.by_hand(
+        "INSERT INTO steps (deletion, position, tenant, operation, state, deadline_at) \
+         SELECT deletion, 2, tenant, 'read-roster', 'sent', deadline_at FROM deletions",
+    );
+    running.clock.advance(Duration::from_secs(3));
+    running.graph.answer(TAKEN);
+    running.journal.wake.notify_one();
+    assert_eq!(running.graph.next().await, "a");
+    let told = wait.settled().await;
+    assert_eq!((Some(told.deletion_id), told.state), (decided.recorded, Sent));
+    assert_eq!(told.progress, Some(crate::model::plan::Progress { removed: 0, of: 0 }));
+    wait.answered();
+    running.stop().await;
 }

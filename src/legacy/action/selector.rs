@@ -24,7 +24,7 @@ pub(super) fn selector(params: &Params) -> Result<Selector, ParamError> {
         platform_call_id: identifier(params, Name::PlatformCallId)?,
         native_id: identifier(params, Name::NativeId)?,
         meeting_id: identifier(params, Name::MeetingId)?,
-        extension: extension.transpose().map_err(|error: NumberError| about_extension(error))?,
+        extension: extension.transpose().map_err(|error| about_number(Name::Extension, error))?,
         status: status
             .transpose()
             .map_err(|error| ParamError(format!("Parameter {} {error}.", Name::Status)))?,
@@ -42,7 +42,8 @@ pub(super) fn selector(params: &Params) -> Result<Selector, ParamError> {
     }
 }
 
-fn identifier(params: &Params, name: Name) -> Result<Option<String>, ParamError> {
+/// Reads a value that is compared to the letter, or by its own rules.
+pub(super) fn identifier(params: &Params, name: Name) -> Result<Option<String>, ParamError> {
     let value = params.get(name)?.map(|raw| printable(name, raw));
     Ok(value.transpose()?.map(str::to_owned))
 }
@@ -55,8 +56,9 @@ pub(super) fn printable(name: Name, value: &str) -> Result<&str, ParamError> {
     Ok(value)
 }
 
-fn about_extension(error: NumberError) -> ParamError {
-    ParamError(format!("Parameter {} holds {error}.", Name::Extension))
+/// Why the value of `name` is no number.
+pub(super) fn about_number(name: Name, error: NumberError) -> ParamError {
+    ParamError(format!("Parameter {name} holds {error}."))
 }
 
 #[cfg(test)]

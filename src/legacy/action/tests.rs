@@ -14,9 +14,9 @@ fn params(query: &str) -> Params {
     Params::parse(query.as_bytes(), b"", 1024)
 }
 
-fn read(query: &str) -> Result<DeleteCall, ParamError> {
+fn read(query: &str) -> Result<Deletion, ParamError> {
     match read_as(ActionName::DeleteCall, &params(query))? {
-        Action::DeleteCall(ask) => Ok(ask),
+        Action::Delete(ask) => Ok(ask),
         other => panic!("{other:?}"),
     }
 }
@@ -57,12 +57,12 @@ fn style(query: &str) -> (Format, String, bool) {
 #[test]
 fn switches_scope_and_reason_are_read() {
     let ask = read("callID=x").unwrap();
-    assert!(!ask.scope_all && !ask.dry_run && !ask.detail && ask.reason.is_none());
+    assert!(!ask.kind.is_all() && !ask.dry_run && !ask.detail && ask.reason.is_none());
     let ask = read("callID=x&scope=all&detail=yes&reason=wrong+call%0Aagain").unwrap();
-    assert!(ask.scope_all && !ask.dry_run && ask.detail);
+    assert!(ask.kind.is_all() && !ask.dry_run && ask.detail);
     assert_eq!(ask.reason.as_deref(), Some("wrong call\nagain"));
     let ask = read("callID=x&scope=leg&dryRun=TRUE&detail=0").unwrap();
-    assert!(!ask.scope_all && ask.dry_run && ask.detail);
+    assert!(!ask.kind.is_all() && ask.dry_run && ask.detail);
     check_error("callID=x&scope=both", "Parameter scope takes leg or all.");
     check_error("callID=x&dryRun=on", "Parameter dryRun takes 1, true or yes, and 0, false or no.");
     check_error("callID=x&detail=2", "Parameter detail takes 1, true or yes, and 0, false or no.");

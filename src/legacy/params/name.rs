@@ -26,13 +26,19 @@ pub(crate) enum Name {
     DeletionId,
     Scope,
     RejectReason,
+    ParticipantId,
+    Participant,
+    UserId,
+    TenantId,
+    ReplacesCallId,
+    ClientContext,
     DryRun,
     Detail,
     Reason,
 }
 
 /// Every spelling, without case; the first of a parameter is the documented one.
-const SPELLINGS: [(&str, Name); 20] = [
+const SPELLINGS: [(&str, Name); 26] = [
     ("action", Name::Action),
     ("apiKey", Name::ApiKey),
     ("token", Name::Token),
@@ -51,6 +57,12 @@ const SPELLINGS: [(&str, Name); 20] = [
     ("deletionID", Name::DeletionId),
     ("scope", Name::Scope),
     ("rejectReason", Name::RejectReason),
+    ("participantID", Name::ParticipantId),
+    ("participant", Name::Participant),
+    ("userID", Name::UserId),
+    ("tenantID", Name::TenantId),
+    ("replacesCallID", Name::ReplacesCallId),
+    ("clientContext", Name::ClientContext),
     ("dryRun", Name::DryRun),
     ("detail", Name::Detail),
     ("reason", Name::Reason),

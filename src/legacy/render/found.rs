@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::{OPERATION_ID, PARTICIPANT_ID, counts};
 use crate::clock::Timestamp;
 use crate::legacy::outcome::{CallInformation, DeletionStanding, Found};
 use crate::model::end_reason::{CallEnd, meaning};
@@ -181,6 +182,10 @@ fn deletion(standing: &DeletionStanding) -> Vec<(&'static str, Value)> {
         None => {}
     }
     add(&mut facts, "Operation", standing.operation.map(Operation::as_str));
+    add(&mut facts, OPERATION_ID, standing.operation_id.as_ref());
+    add(&mut facts, PARTICIPANT_ID, standing.participant_id.as_ref());
+    let counts = standing.progress.iter().flat_map(|progress| counts(*progress));
+    facts.extend(counts.map(|(name, count)| (name, Value::Number(count.into()))));
     add(&mut facts, "CreatedAt", Some(standing.created_at));
     add(&mut facts, "DeadlineAt", Some(standing.deadline_at));
     add(&mut facts, "SettledAt", standing.settled_at);

@@ -4,11 +4,10 @@
 //! style and nothing that a browser would load.
 
 use super::markup::Markup;
-use super::{Answer, End, Sheet, candidate_facts};
-use crate::model::plan::Candidate;
+use super::{Answer, Candidates, End, Sheet};
 
 pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
-    let heading = match answer.end {
+    let heading = match &answer.end {
         End::Done { .. } | End::Found(_) => "OK",
         End::Failed { .. } => "Error",
     };
@@ -20,7 +19,7 @@ pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
         });
         html.element("body", &[], |html| {
             html.text("h1", &[], heading);
-            if let End::Failed { message, .. } = answer.end {
+            if let End::Failed { message, .. } = &answer.end {
                 html.text("p", &[], message);
             }
             html.element("table", &[], |html| {
@@ -35,9 +34,8 @@ pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
                     }
                 }
             });
-            if let End::Failed { candidates: found, .. } = answer.end
+            if let End::Failed { candidates: Some(found), .. } = &answer.end
                 && answer.detail
-                && !found.is_empty()
             {
                 candidates(html, found);
             }
@@ -53,12 +51,12 @@ fn row(html: &mut Markup, name: &str, value: &str) {
     });
 }
 
-fn candidates(html: &mut Markup, found: &[Candidate]) {
-    html.text("h2", &[], "Calls that match");
-    for candidate in found {
+fn candidates(html: &mut Markup, found: &Candidates) {
+    html.text("h2", &[], found.heading);
+    for facts in &found.rows {
         html.element("table", &[], |html| {
-            for (name, value) in candidate_facts(candidate) {
-                row(html, name, &value);
+            for (name, value) in facts {
+                row(html, name, value);
             }
         });
     }
@@ -67,7 +65,7 @@ fn candidates(html: &mut Markup, found: &[Candidate]) {
 #[cfg(test)]
 mod tests {
     use super::super::Format;
-    use super::super::tests::{ambiguous, body, refused};
+    use super::super::tests::{ambiguous, body, refused, several_participants};
 
     #[test]
     fn a_plain_error_is_a_page_with_message_code_and_action() {
@@ -103,5 +101,8 @@ mod tests {
         assert!(page.contains("<th scope=\"row\">Reason</th>\n<td>ambiguous</td>"), "{page}");
         assert!(page.contains("<td>Rec&quot;&lt;1&gt;</td>"), "{page}");
         assert_eq!(page.matches("<table>").count(), 3);
+        let page = body(&several_participants(), Format::Html, true);
+        assert!(page.contains("<h2>Participants that match</h2>"), "{page}");
+        assert!(page.contains("<td>p&quot;&lt;2&gt;</td>"), "{page}");
     }
 }

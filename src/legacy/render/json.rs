@@ -5,13 +5,16 @@ use serde::{Serialize, Serializer};
 
 use super::found::Record;
 use super::{Answer, End, Sheet, member};
-use crate::model::plan::{Candidate, Operation};
+use crate::id::CallId;
+use crate::model::plan::Operation;
 
 pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
     if let End::Found(sheet) = &answer.end {
         let found = FoundDocument { code: answer.code, kind: answer.echo, sheet: Members(sheet) };
         return serde_json::to_vec(&found).expect(SERIALIZABLE);
     }
+    let facts = answer.facts;
+    let progress = facts.and_then(|facts| facts.progress);
     let mut document = Document {
         code: answer.code,
         kind: answer.echo,
@@ -19,21 +22,26 @@ pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
         reason: None,
         error_message: None,
         candidates: Vec::new(),
-        call_id: answer.call_id.map(ToString::to_string),
-        deletion_id: answer.deletion_id.map(|id| id.to_string()),
+        call_id: facts.and_then(|facts| facts.call_id.as_ref()).map(CallId::as_str),
+        deletion_id: facts.and_then(|facts| facts.deletion_id).map(|id| id.to_string()),
         operation: None,
+        operation_id: answer.operation_id(),
+        participant_id: facts.and_then(|facts| facts.participant_id.as_deref()),
+        removed: progress.map(|progress| progress.removed),
+        participants: progress.map(|progress| progress.of),
         notes: &[],
     };
     match &answer.end {
-        End::Done { outcome, operation, notes } => {
+        End::Done { outcome, notes } => {
             document.outcome = Some(outcome.as_str());
-            document.operation = operation.map(Operation::as_str);
+            document.operation = facts.and_then(|facts| facts.operation).map(Operation::as_str);
             document.notes = notes;
         }
         End::Failed { reason, message, candidates } => {
             document.reason = Some(reason.as_str());
             document.error_message = Some(message);
-            document.candidates = candidates.iter().map(Match::new).collect();
+            let rows = candidates.iter().flat_map(|found| &found.rows);
+            document.candidates = rows.map(|row| Match(row)).collect();
         }
         End::Found(_) => {}
     }
@@ -57,11 +65,19 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     candidates: Vec<Match<'a>>,
     #[serde(rename = "callID", skip_serializing_if = "Option::is_none")]
-    call_id: Option<String>,
+    call_id: Option<&'a str>,
     #[serde(rename = "deletionID", skip_serializing_if = "Option::is_none")]
     deletion_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     operation: Option<&'static str>,
+    #[serde(rename = "operationID", skip_serializing_if = "Option::is_none")]
+    operation_id: Option<&'a str>,
+    #[serde(rename = "participantID", skip_serializing_if = "Option::is_none")]
+    participant_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    participants: Option<u32>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
 }
@@ -107,33 +123,18 @@ impl Serialize for Verbacdr<'_> {
     }
 }
 
-/// One of several calls that match.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Match<'a> {
-    #[serde(rename = "callID")]
-    call_id: &'a str,
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    started_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    other_party: Option<&'a str>,
-}
+/// One of several that match, under the names of its attributes.
+struct Match<'a>(&'a [(&'static str, String)]);
 
-impl<'a> Match<'a> {
-    fn new(candidate: &'a Candidate) -> Self {
-        Self {
-            call_id: candidate.call_id.as_str(),
-            state: candidate.state.as_str(),
-            started_at: candidate.started_at.map(|at| at.to_string()),
-            other_party: candidate.other_party.as_deref(),
-        }
+impl Serialize for Match<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (*name, value.as_str())))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{ambiguous, body, sent};
+    use super::super::tests::{ambiguous, body, invited, partly, sent, several_participants};
     use super::super::{Format, Style};
 
     #[test]
@@ -156,5 +157,22 @@ mod tests {
     fn without_facts_there_are_no_members_for_them() {
         let bare = super::super::tests::bare(&Style { format: Format::Json, ..Style::default() });
         assert_eq!(bare, r#"{"code":0,"type":"","outcome":"accepted"}"#);
+    }
+
+    #[test]
+    fn ids_of_graphs_counts_and_participants_have_members_of_their_own() {
+        let json = body(&Ok(invited()), Format::Json, false);
+        assert!(
+            json.ends_with(r#""operation":"invite","operationID":"op-<1>","participantID":"p-1"}"#)
+        );
+        let json = body(&partly(), Format::Json, false);
+        assert!(json.ends_with(r#""removed":1,"participants":3}"#), "{json}");
+        let json = body(&several_participants(), Format::Json, false);
+        assert!(
+            json.contains(
+                r#""candidates":[{"participantID":"p-1","state":"joined","party":"***856"},{"participantID":"p\"<2>","state":"invited"}]"#
+            ),
+            "{json}"
+        );
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! Whatever is in it, it stays one line: a caller splits the output of many requests at line ends.
 
-use super::{Answer, End, Sheet, candidate_facts, member};
+use super::{Answer, End, Sheet, member};
 
 pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
-    let details = if answer.detail { details(answer) } else { String::new() };
+    let details = if answer.detail { details(answer) } else { value(answer) };
     let line = match &answer.end {
-        End::Found(Sheet { value: Some(value), .. }) if !answer.detail => format!("OK:{value}"),
         End::Done { .. } | End::Found(_) if details.is_empty() => "OK".to_owned(),
         End::Done { .. } | End::Found(_) => format!("OK:{details}"),
         End::Failed { message, .. } if details.is_empty() => {
@@ -20,6 +19,16 @@ pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
     body.into_bytes()
 }
 
+/// What was asked for, as the plain answer says it.
+fn value(answer: &Answer<'_>) -> String {
+    let value = match &answer.end {
+        End::Found(sheet) => sheet.value.clone(),
+        End::Done { .. } => answer.operation_id().map(str::to_owned),
+        End::Failed { .. } => None,
+    };
+    value.unwrap_or_default()
+}
+
 /// Everything that `detail` adds: `name=value`, under the names that JSON uses.
 fn details(answer: &Answer<'_>) -> String {
     let mut parts: Vec<String> = Vec::new();
@@ -29,9 +38,8 @@ fn details(answer: &Answer<'_>) -> String {
     if let End::Found(Sheet { record: Some(record), .. }) = &answer.end {
         parts.extend(record.fields.iter().map(|(name, value)| format!("{name}={value}")));
     }
-    if let End::Failed { candidates, .. } = &answer.end {
-        for candidate in *candidates {
-            let facts = candidate_facts(candidate);
+    if let End::Failed { candidates: Some(found), .. } = &answer.end {
+        for facts in &found.rows {
             let facts: Vec<String> =
                 facts.iter().map(|(name, value)| format!("{name}={value}")).collect();
             parts.push(format!("candidate {}", facts.join(" ")));
@@ -49,13 +57,14 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::Format;
-    use super::super::tests::{ambiguous, body, refused, sent};
+    use super::super::tests::{ambiguous, body, invited, partly, refused, sent};
     use super::one_line;
 
     #[test]
     fn a_plain_answer_is_one_short_line() {
         assert_eq!(body(&Ok(sent()), Format::Text, false), "OK\n");
         assert_eq!(body(&refused(), Format::Text, false), "ERROR:2:Call cannot be found.\n");
+        assert_eq!(body(&Ok(invited()), Format::Text, false), "OK:op-<1>\n");
     }
 
     #[test]
@@ -73,6 +82,12 @@ mod tests {
              state=established startedAt=2026-11-22T05:32:55.123Z otherParty=***856; \
              candidate callID=Rec\"<1> state=incoming)\n"
         );
+    }
+
+    #[test]
+    fn the_counts_of_everybody_are_part_of_the_detail() {
+        let line = body(&partly(), Format::Text, true);
+        assert!(line.ends_with("; removed=1; participants=3)\n"), "{line}");
     }
 
     #[test]

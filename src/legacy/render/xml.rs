@@ -6,8 +6,7 @@
 
 use super::found::Record;
 use super::markup::Markup;
-use super::{Answer, End, REASON, Sheet, TOKEN, candidate_facts};
-use crate::model::plan::Candidate;
+use super::{Answer, Candidates, End, REASON, Sheet, TOKEN};
 
 pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
     let code = answer.code.to_string();
@@ -31,7 +30,7 @@ pub(super) fn render(answer: &Answer<'_>) -> Vec<u8> {
                     for (name, value) in facts.iter().filter(|(name, _)| *name == REASON) {
                         xml.text(name, &[], value);
                     }
-                    if answer.detail && !found.is_empty() {
+                    if let Some(found) = found.as_ref().filter(|_| answer.detail) {
                         candidates(xml, found);
                     }
                 });
@@ -55,10 +54,9 @@ fn verbacdr(xml: &mut Markup, record: &Record) {
     });
 }
 
-fn candidates(xml: &mut Markup, found: &[Candidate]) {
+fn candidates(xml: &mut Markup, found: &Candidates) {
     xml.element("Candidates", &[], |xml| {
-        for candidate in found {
-            let facts = candidate_facts(candidate);
+        for facts in &found.rows {
             let attributes: Vec<_> =
                 facts.iter().map(|(name, value)| (*name, value.as_str())).collect();
             xml.empty("Candidate", &attributes);
@@ -69,7 +67,9 @@ fn candidates(xml: &mut Markup, found: &[Candidate]) {
 #[cfg(test)]
 mod tests {
     use super::super::Format;
-    use super::super::tests::{ambiguous, body, refused, sent, unknown};
+    use super::super::tests::{
+        ambiguous, body, invited, partly, refused, sent, several_participants, unknown,
+    };
 
     #[test]
     fn a_plain_success_is_the_documented_one() {
@@ -146,5 +146,51 @@ mod tests {
              <DeletionID>0190a0e0-0000-7000-8000-000000000001</DeletionID>\n\
              </VerbaApi>\n"
         );
+    }
+
+    #[test]
+    fn the_id_of_an_operation_stands_beside_the_response_also_without_detail() {
+        assert_eq!(
+            body(&Ok(invited()), Format::Xml, false),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+             <VerbaApi>\n\
+             <Response code=\"0\" type=\"DeleteCall\"/>\n\
+             <OperationID>op-&lt;1&gt;</OperationID>\n\
+             </VerbaApi>\n"
+        );
+        let detail = body(&Ok(invited()), Format::Xml, true);
+        assert!(
+            detail.contains(
+                "<Operation>invite</Operation>\n\
+                 <OperationID>op-&lt;1&gt;</OperationID>\n\
+                 <ParticipantID>p-1</ParticipantID>\n"
+            ),
+            "{detail}"
+        );
+    }
+
+    #[test]
+    fn how_far_a_deletion_of_everybody_got_stands_beside_the_response() {
+        let detail = body(&partly(), Format::Xml, true);
+        assert!(
+            detail.ends_with("<Removed>1</Removed>\n<Participants>3</Participants>\n</VerbaApi>\n"),
+            "{detail}"
+        );
+        assert!(!body(&partly(), Format::Xml, false).contains("Removed"));
+    }
+
+    #[test]
+    fn participants_are_candidates_with_attributes_of_their_own() {
+        let detail = body(&several_participants(), Format::Xml, true);
+        assert!(
+            detail.contains(
+                "<Candidates>\n\
+                 <Candidate participantID=\"p-1\" state=\"joined\" party=\"***856\"/>\n\
+                 <Candidate participantID=\"p&quot;&lt;2&gt;\" state=\"invited\"/>\n\
+                 </Candidates>\n"
+            ),
+            "{detail}"
+        );
+        assert!(!body(&several_participants(), Format::Xml, false).contains("Candidate"));
     }
 }

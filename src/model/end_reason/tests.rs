@@ -58,6 +58,18 @@ fn check(reason: &EndReason, expected: [EndVerdict; 3]) {
 }
 
 #[test]
+fn a_reason_reads_with_its_numbers_and_its_meaning_as_far_as_there_are_any() {
+    let reason = |code, subcode| EndReason { code, subcode, ..EndReason::default() };
+    assert_eq!(
+        in_words(&reason(Some(480), Some(10076))),
+        "480/10076 The called party could not be reached."
+    );
+    assert_eq!(in_words(&reason(Some(499), Some(7))), "499/7");
+    assert_eq!(in_words(&reason(Some(499), None)), "499");
+    assert_eq!(in_words(&reason(None, None)), "");
+}
+
+#[test]
 fn every_documented_reason_has_a_meaning_and_every_other_is_marked() {
     for (pairs, documented) in [(&DOCUMENTED[..], true), (&SEEN[..], false)] {
         for (code, subcode) in pairs {

@@ -90,6 +90,23 @@ impl Identities {
     pub(crate) fn user(&self) -> Option<&Identity> {
         self.first(&[USER]).or_else(|| self.first(&[APPLICATION]))
     }
+
+    /// The id of the user that a participant is, in lower case: to the letter otherwise, also when it
+    /// could be read as a number.
+    pub(crate) fn user_id(&self) -> Option<String> {
+        let id = self.first(&[USER])?.raw.as_str();
+        let id = without_prefix(id).map_or(id, |(id, _)| id);
+        Some(canonical_guid(id).unwrap_or_else(|| id.to_lowercase()))
+    }
+
+    /// The id of the application that a participant is. A resource account stands before it, and is
+    /// one when there is nothing else.
+    pub(crate) fn app_id(&self) -> Option<String> {
+        let is_app = |identity: &&Identity| identity.kind == APPLICATION;
+        let app = self.all.iter().rfind(is_app)?;
+        let id = without_prefix(&app.raw).map_or(app.raw.as_str(), |(id, _)| id);
+        Some(canonical_guid(id).unwrap_or_else(|| app.normalised.clone()))
+    }
 }
 
 impl Identity {
@@ -231,6 +248,10 @@ mod tests {
     fn what_is_no_number_is_kept_and_compared_whole() {
         check(r#"{"phone":{"id":"anonymous"}}"#, &["address anonymous"]);
         check(r#"{"phone":{"id":"+"}}"#, &["address +"]);
+        check(
+            r#"{"user":{"id":"11111111-1111-1111-1111-111111111111"}}"#,
+            &["user 11111111-1111-1111-1111-111111111111"],
+        );
         check(r#"{"phone":{"id":8856}}"#, &["number 8856"]);
         check(r#"{"phone":{"id":"tel: 49301238856"}}"#, &["number tel: 49301238856 = 49301238856"]);
         check(

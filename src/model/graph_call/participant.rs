@@ -22,6 +22,7 @@ pub(crate) fn participant(object: &Object, id: Option<&str>) -> Option<Participa
         normalised: compared.map(|identity| identity.normalised.clone()),
         user_id: user.map(|identity| identity.normalised.clone()),
         display_name: identities.display_name.clone(),
+        app_id: identities.app_id(),
         removed: member(object, "removedState").is_some_and(|state| *state != Value::Bool(false)),
         sequence: counted(object, "rosterSequenceNumber"),
     })

@@ -28,6 +28,8 @@ pub(crate) struct Member {
     /// As it is compared.
     pub(crate) user_id: Option<String>,
     pub(crate) display_name: Option<String>,
+    /// Of an application, as it is compared.
+    pub(crate) app_id: Option<String>,
     /// When the present stay, or the last one, became known.
     pub(crate) joined_at: Option<Timestamp>,
     pub(crate) left_at: Option<Timestamp>,
@@ -158,11 +160,13 @@ impl Member {
         let has = |one: &(Option<String>, Option<String>)| one.0.is_some() || one.1.is_some();
         let takes = has(&number) && (is_newer || !has(&known));
         (self.raw, self.normalised) = if takes { number } else { known };
-        let name = told.display_name.clone();
+        let (name, app_id) = (told.display_name.clone(), told.app_id.clone());
         if is_newer {
+            self.app_id = app_id.or(self.app_id.take());
             self.user_id = user_id.or(self.user_id.take());
             self.display_name = name.or(self.display_name.take());
         } else {
+            self.app_id = self.app_id.take().or(app_id);
             self.user_id = self.user_id.take().or(user_id);
             self.display_name = self.display_name.take().or(name);
         }

@@ -1,64 +1,28 @@
 //! Each row of the decision, on a view that stands in memory.
 
+mod everybody;
+mod invitations;
+mod participants;
 mod ringing;
+mod shown;
 
-use std::convert::Infallible;
-
+use self::shown::Shown;
 use super::*;
 use crate::id::GraphCallId;
 use crate::model::deletion::DeletionState::{
     Armed, Cancelled, Confirmed, Failed, Gone, Held, Obsolete, Open, PendingApproval, Sent, Unknown,
 };
+use crate::model::deletion::Scope;
 use crate::model::selector::StatusWord::{Last, Next, Ongoing};
-
-/// What the store would show, and what it was asked.
-#[derive(Default)]
-struct Shown {
-    matching: Vec<(Option<StatusWord>, Matches)>,
-    abandoned: Option<Earlier>,
-    earlier: Option<Earlier>,
-    deletion: Option<Earlier>,
-    held: bool,
-    asked: Vec<&'static str>,
-}
-
-impl View for Shown {
-    type Error = Infallible;
-
-    fn matching(&mut self, word: Option<StatusWord>) -> Result<Matches, Infallible> {
-        self.asked.push(word.map_or("matching", StatusWord::as_str));
-        let found = self.matching.iter().find(|(one, _)| *one == word);
-        Ok(found.map(|(_, matches)| matches.clone()).unwrap_or_default())
-    }
-
-    fn abandoned(&mut self) -> Result<Option<Earlier>, Infallible> {
-        self.asked.push("abandoned");
-        Ok(self.abandoned.clone())
-    }
-
-    fn earlier(&mut self) -> Result<Option<Earlier>, Infallible> {
-        self.asked.push("earlier");
-        Ok(self.earlier.clone())
-    }
-
-    fn deletion_of(&mut self, _: &Match) -> Result<Option<Earlier>, Infallible> {
-        self.asked.push("deletion of");
-        Ok(self.deletion.clone())
-    }
-
-    fn held(&mut self, _: &Match) -> Result<bool, Infallible> {
-        self.asked.push("held");
-        Ok(self.held)
-    }
-}
 
 const NOW: Timestamp = Timestamp(1_000_000);
 const QUESTION: Question = Question {
-    kind: DeletionKind::DeleteCall,
+    kind: DeletionKind::DeleteCall(Scope::Leg),
     now: NOW,
     status: None,
     dry_run: false,
     ended_is_success: false,
+    client_id: None,
     sees_candidates: false,
 };
 const ENDED: Timestamp = Timestamp(9);
@@ -67,6 +31,7 @@ fn a_call(name: &str, state: CallState, ended_at: Option<Timestamp>) -> Match {
     let call = Call {
         call_id: CallId::new(name),
         graph_id: GraphCallId(format!("graph-{name}")),
+        app_id: None,
         state,
         started_at: Some(Timestamp(1)),
         ended_at,
@@ -94,7 +59,17 @@ fn one(call: Match) -> Shown {
 
 fn earlier(state: DeletionState) -> Earlier {
     let deletion_id = "0190a5c0-0000-7000-8000-000000000001".parse().unwrap();
-    Earlier { deletion_id, call_id: CallId::new("earlier"), state, operation: None }
+    Earlier {
+        deletion_id,
+        call_id: CallId::new("earlier"),
+        state,
+        operation: None,
+        is_all: false,
+        created_at: NOW,
+        participant_id: None,
+        progress: None,
+        invited: None,
+    }
 }
 
 /// Every state, and whether a deletion in it is joined, has been taken, or is as if there were none.
@@ -124,8 +99,13 @@ fn refuse(refusal: Refusal) -> Decision {
     Decision::Refuse { refusal, call_id: None }
 }
 
+/// As [`refuse`], once the call `a` was found.
+fn refuse_a(refusal: Refusal) -> Decision {
+    Decision::Refuse { refusal, call_id: Some(CallId::new("a")) }
+}
+
 fn admit(call: Match) -> Decision {
-    Decision::Admit { call, operation: Operation::HangUp }
+    Decision::Admit { call, order: Order::HangUp }
 }
 
 #[test]
@@ -247,7 +227,7 @@ fn a_call_that_nobody_has_seen_ending_for_a_minute_is_hung_up() {
     }
     let old = seen(NOW - ENDING_IS_BELIEVED - Duration::from_millis(1));
     check(&QUESTION, &mut one(old.clone()), &admit(old.clone()));
-    let would = Decision::WouldSend { call_id: CallId::new("a"), operation: Operation::HangUp };
+    let would = Decision::WouldSend { call_id: CallId::new("a"), order: Order::HangUp };
     check(&Question { dry_run: true, ..QUESTION }, &mut one(old), &would);
 }
 
@@ -255,8 +235,8 @@ fn a_call_that_nobody_has_seen_ending_for_a_minute_is_hung_up() {
 fn a_dry_run_says_what_would_be_sent() {
     let question = Question { dry_run: true, ..QUESTION };
     for call in [running("a"), ended("a")] {
-        let operation = Operation::HangUp;
-        let would = Decision::WouldSend { call_id: CallId::new("a"), operation };
+        let order = Order::HangUp;
+        let would = Decision::WouldSend { call_id: CallId::new("a"), order };
         check(&question, &mut one(call), &would);
     }
 }
@@ -371,14 +351,6 @@ fn candidates_are_listed_for_those_who_may_see_them_ten_at_most() {
             assert_eq!(*first, expected);
         }
     }
-}
-
-#[test]
-fn every_operation_is_read_back_from_its_word() {
-    for operation in Operation::ALL {
-        assert_eq!(Operation::from_word(operation.as_str()), Some(operation));
-    }
-    assert_eq!(Operation::from_word("hangup"), None);
 }
 
 #[test]

@@ -24,7 +24,9 @@ pub(super) enum Part {
     Roster,
     /// `/participants/{id}`.
     Participant(String),
-    /// What says nothing about the call but that there is one, such as `/operations/{id}`.
+    /// `/operations/{id}`.
+    Operation(String),
+    /// What says nothing about the call but that there is one.
     Other,
 }
 
@@ -55,6 +57,7 @@ impl Address {
             [name, id] if name.eq_ignore_ascii_case("participants") => {
                 Part::Participant(decoded(id)?)
             }
+            [name, id] if name.eq_ignore_ascii_case("operations") => Part::Operation(decoded(id)?),
             [name, ..] if PARTS.iter().any(|part| name.eq_ignore_ascii_case(part)) => Part::Other,
             // Rather an id that was not encoded than something new.
             _ => return None,
@@ -71,7 +74,10 @@ impl Address {
             (Some(own), Some(others)) => (own, others),
         };
         // Only the path of the call itself can end the call, so the longer one is the safer one.
-        let part = if self.part == Part::Call { other.part } else { self.part };
+        let part = match (self.part, other.part) {
+            (Part::Operation(one), Part::Operation(another)) if one != another => Part::Other,
+            (Part::Call, part) | (part, _) => part,
+        };
         is_same_call(own, others).then_some(Self { call: self.call, part })
     }
 }
@@ -139,8 +145,9 @@ mod tests {
             check(&format!("{prefix}Call-1/?x=/participants#/y"), r#""Call-1" Call"#);
             check(&format!("{prefix}Call-1/Participants"), r#""Call-1" Roster"#);
             check(&format!("{prefix}Call-1/participants/P%2f1"), r#""Call-1" Participant("P/1")"#);
-            check(&format!("{prefix}Call-1/operations/o"), r#""Call-1" Other"#);
-            check(&format!("{prefix}Call-1/operations/participants"), r#""Call-1" Other"#);
+            check(&format!("{prefix}Call-1/Operations/O%2f1"), r#""Call-1" Operation("O/1")"#);
+            check(&format!("{prefix}Call-1/operations"), r#""Call-1" Other"#);
+            check(&format!("{prefix}Call-1/operations/o/x"), r#""Call-1" Other"#);
             check(&format!("{prefix}Call-1/participants/p/mute"), r#""Call-1" Other"#);
             check(prefix, "all Call");
         }
@@ -175,6 +182,7 @@ mod tests {
             "/app/calls/%ff",
             "/app/calls/a\u{fffd}",
             "/app/calls/x/participants/..",
+            "/app/calls/x/operations/%00",
             "/app/calls/x/y==",
             "https://graph.microsoft.com",
             "://",
@@ -194,7 +202,8 @@ mod tests {
         check("/communications/calls/a", "/app/calls/a", r#""a" Call"#);
         check("/communications/calls/a", "/app/calls/A", "none");
         check("/communications/calls/a", "/app/calls/a/participants", r#""a" Roster"#);
-        check("/communications/calls/a/operations/o", "/app/calls/a", r#""a" Other"#);
+        check("/communications/calls/a/operations/o", "/app/calls/a", r#""a" Operation("o")"#);
+        check("/app/calls/a/operations/o", "/app/calls/a/operations/p", r#""a" Other"#);
         check("/communications/calls", "/app/calls/a", r#""a" Call"#);
         check("/app/calls/a", "/communications/calls", r#""a" Call"#);
         check(

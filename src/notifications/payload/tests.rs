@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::model::call::CallState;
-use crate::model::change::Participant;
+use crate::model::change::{InvitationChange, Participant};
 
 /// The fixtures: name and body.
 fn fixtures() -> Vec<(String, Vec<u8>)> {
@@ -255,6 +255,7 @@ fn show_change(text: &mut String, change: &CallChange) -> std::fmt::Result {
         ("join meeting", change.join_meeting_id.clone()),
         ("subject", change.subject.clone()),
         ("observed", change.observed.clone()),
+        ("own participant", change.my_participant_id.clone()),
     ];
     for (name, value) in identifiers {
         if let Some(value) = value {
@@ -268,6 +269,15 @@ fn show_change(text: &mut String, change: &CallChange) -> std::fmt::Result {
     }
     if let Some(end) = &change.end {
         writeln!(text, "  end {:?}/{:?} {:?} {:?}", end.code, end.subcode, end.message, end.word)?;
+    }
+    if let Some(InvitationChange { operation_id, participant_id, user_id, failed }) =
+        &change.invitation
+    {
+        let participant_id = participant_id.as_deref().unwrap_or("nobody");
+        write!(text, "  invitation {operation_id}: {participant_id}, user {user_id:?}")?;
+        let failed =
+            failed.as_ref().map(|why| format!(", {:?}/{:?} failed", why.code, why.subcode));
+        writeln!(text, "{}", failed.unwrap_or_default())?;
     }
     match &change.roster {
         None => {}
@@ -284,10 +294,12 @@ fn show_people(text: &mut String, name: &str, people: &[Participant]) -> std::fm
     writeln!(text, "  {name}:")?;
     people.iter().try_for_each(|one| {
         let removed = if one.removed { "removed " } else { "" };
-        let Participant { participant_id, raw, normalised, user_id, display_name, sequence, .. } = one;
+        let Participant { participant_id, raw, normalised, user_id, display_name, sequence, .. } =
+            one;
+        let app = one.app_id.as_ref().map_or(String::new(), |app| format!(", app {app}"));
         writeln!(
             text,
-            "    {removed}{participant_id}: {raw:?} = {normalised:?}, user {user_id:?}, name {display_name:?}, {sequence:?}"
+            "    {removed}{participant_id}: {raw:?} = {normalised:?}, user {user_id:?}, name {display_name:?}, {sequence:?}{app}"
         )
     })
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::clock::Timestamp;
 use crate::config::notifications::NotificationsConfig;
 use crate::id::{TenantId, canonical_guid};
-use crate::notifications::token::parts::read_object;
+use crate::notifications::token::parts::{read_object, shown};
 use crate::notifications::token::{NotProven, Proof};
 
 /// How far the clocks of sender and receiver may be apart.
@@ -61,6 +61,14 @@ impl Claims {
             (Some(tenant), _) | (None, Some(tenant)) => Ok(TenantId::new(&tenant)),
         }
     }
+
+    /// Whom they are for, for an operator who is to find the key to set.
+    fn described(&self, audiences: &[String]) -> String {
+        let audience = audiences.first().map(String::as_str).unwrap_or_default();
+        let tenant = self.tenant();
+        let tenant = tenant.as_ref().map_or("(none)", TenantId::as_str);
+        format!("audience {} in tenant {tenant}", shown(audience))
+    }
 }
 
 impl Expectations {
@@ -87,7 +95,8 @@ impl Expectations {
         };
         let is_meant =
             |known: &&String| audiences.iter().any(|audience| is_same_audience(known, audience));
-        let app_id = self.audiences.iter().find(is_meant).ok_or(NotProven::Audience)?;
+        let not_ours = || NotProven::Audience(claims.described(audiences));
+        let app_id = self.audiences.iter().find(is_meant).ok_or_else(not_ours)?;
         let expires_at = claims.exp.ok_or(NotProven::NoExpiry)?;
         if now >= instant(expires_at) + LEEWAY {
             return Err(NotProven::Expired);
@@ -100,7 +109,7 @@ impl Expectations {
         let app_id = match self.apps.iter().find(|(of, _)| *of == tenant) {
             None => app_id,
             Some((_, own)) if is_meant(&own) => own,
-            Some(_) => return Err(NotProven::Audience),
+            Some(_) => return Err(not_ours()),
         };
         Ok(Proof { tenant, app_id: app_id.clone() })
     }
@@ -208,7 +217,9 @@ mod tests {
             json!([""]),
             Value::Null,
         ] {
-            check(&json!({ "aud": wrong }), Some(NotProven::Audience));
+            let refused = check_changed(&json!({ "aud": wrong })).unwrap_err();
+            let NotProven::Audience(whom) = refused else { panic!("{wrong}: {refused:?}") };
+            assert!(whom.ends_with(&format!(" in tenant {TENANT}")), "{wrong}: {whom}");
         }
         for wrong in [json!(1), json!([APP, 1]), json!({ "a": APP })] {
             check(&json!({ "aud": wrong }), Some(NotProven::Claims));
@@ -231,7 +242,16 @@ mod tests {
         };
         assert_eq!(check(OTHER, json!("second")).as_deref(), Ok("second"));
         assert_eq!(check(OTHER, json!(["first", "second"])).as_deref(), Ok("second"));
-        assert_eq!(check(OTHER, json!("first")), Err(NotProven::Audience));
+        let refused = check(OTHER, json!("first")).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "the token is for audience first in tenant {OTHER}, and neither \
+                 notifications.audiences nor that tenant's client_id has it"
+            )
+        );
+        let odd = check(OTHER, json!("a\nb".repeat(500))).unwrap_err().to_string();
+        assert!(odd.len() < 300 && !odd.contains('\n'), "{odd}");
         let stranger = "72f988bf-86f1-41af-91ab-2d7cd011db47";
         assert_eq!(check(stranger, json!("first")).as_deref(), Ok("first"));
     }
@@ -243,7 +263,7 @@ mod tests {
         for claims in [json!({ "iss": "a" }), json!({ "iss": "a", "aud": "" })] {
             let claims = Claims::read(claims.to_string().as_bytes()).unwrap();
             let proven = expectations.check(&claims, Timestamp(0));
-            assert_eq!(proven, Err(NotProven::Audience));
+            assert!(matches!(proven, Err(NotProven::Audience(_))), "{proven:?}");
         }
     }
 

@@ -147,11 +147,12 @@ async fn a_rotated_key_is_taken_when_it_is_first_used() {
 #[tokio::test]
 async fn claims_count_after_their_signature_and_as_configured() {
     let bench = Bench::start();
+    let not_ours = format!("audience {TENANT} in tenant {TENANT}");
     for (name, value, expected) in [
         ("iss", json!("https://api.botframework.com/"), None),
         ("iss", json!("https://sts.windows.net/"), Some(NotProven::Issuer)),
         ("aud", json!(["x", APP]), None),
-        ("aud", json!(TENANT), Some(NotProven::Audience)),
+        ("aud", json!(TENANT), Some(NotProven::Audience(not_ours))),
         ("exp", Value::Null, Some(NotProven::NoExpiry)),
         ("nbf", json!(NOW + 301), Some(NotProven::NotYetValid)),
         ("nbf", Value::Null, None),

@@ -26,6 +26,8 @@ pub(super) struct Waiting {
     pub(super) call_id: String,
     /// Whom the token is for.
     pub(super) tenant_id: String,
+    /// The call's app, when it was said.
+    pub(super) app_id: Option<String>,
     pub(super) chain_id: String,
     /// None for the first news of a call.
     pub(super) scenario_id: Option<String>,
@@ -52,7 +54,7 @@ struct Lane {
 pub(super) struct Taken {
     /// The lanes that are under way until [`Queue::free`].
     pub(super) lanes: Vec<usize>,
-    /// At least one, all for the same settings and tenant.
+    /// At least one, all for the same settings, tenant and app.
     pub(super) entries: Vec<Waiting>,
 }
 
@@ -147,7 +149,8 @@ impl Queue {
 }
 
 fn goes_with(one: &Waiting, first: &Waiting) -> bool {
-    Arc::ptr_eq(&one.settings, &first.settings) && one.tenant_id == first.tenant_id
+    let is_for_the_same = one.tenant_id == first.tenant_id && one.app_id == first.app_id;
+    Arc::ptr_eq(&one.settings, &first.settings) && is_for_the_same
 }
 
 #[cfg(test)]
@@ -169,6 +172,7 @@ mod tests {
             settings: Arc::clone(settings),
             call_id: call_id.to_owned(),
             tenant_id: tenant_id.to_owned(),
+            app_id: None,
             chain_id: String::new(),
             scenario_id: None,
             entry: json!(entry),

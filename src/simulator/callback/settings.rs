@@ -44,7 +44,7 @@ pub(in crate::simulator) struct Settings {
     pub(super) connections: usize,
     /// Whom the tokens are for, instead of the call's tenant.
     pub(super) tenant_id: Option<String>,
-    /// Whom the tokens are for, instead of the app that logged in last.
+    /// Whom the tokens are for, instead of the call's app or the one that logged in to its tenant.
     pub(in crate::simulator) audience: Option<String>,
 }
 

@@ -67,6 +67,7 @@ impl NewCall {
                 Some(list) => Participant::read_list("participants", list)?,
                 None => Vec::new(),
             },
+            my_participant_id: fields.text("myParticipantId")?,
             roster_changes: 1,
             scenario_id: made_up(),
             made_at: Timestamp(0),

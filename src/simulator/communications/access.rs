@@ -75,10 +75,10 @@ fn check_app(
 }
 
 /// Whether the tenant lets this app remove participants. What Graph answers otherwise is not
-/// documented; its refusal for want of the tenant's permission fits best.
+/// documented; the one failure of removals that people have reported is this.
 pub(super) fn check_removal(directory: &Directory, bearer: &Bearer) -> Result<(), Refusal> {
     match bearer {
-        Bearer::Of(app) if !directory.may_remove(app) => Err(Trouble::NoConsent.into()),
+        Bearer::Of(app) if !directory.may_remove(app) => Err(Trouble::Internal.into()),
         _ => Ok(()),
     }
 }

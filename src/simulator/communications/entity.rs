@@ -55,7 +55,7 @@ pub(super) fn call_resource(call: &Call, resource: &Resource<'_>) -> Value {
         "requestedModalities": ["audio"],
         "mediaConfig": null,
         "mediaState": null,
-        "myParticipantId": null,
+        "myParticipantId": call.my_participant_id,
         "resultInfo": null,
         "toneInfo": null,
         "transcription": null,

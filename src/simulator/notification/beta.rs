@@ -42,6 +42,9 @@ fn made(call: &Call) -> Map<String, Value> {
     data.insert("source".into(), somebody(&call.source));
     data.insert("targets".into(), call.targets.iter().map(somebody).collect());
     data.insert("requestedModalities".into(), json!(["audio", "video"]));
+    if let Some(id) = &call.my_participant_id {
+        data.insert("myParticipantId".into(), json!(id));
+    }
     data
 }
 

@@ -163,6 +163,7 @@ fn a_new_call_in_v1_says_everything_that_was_given() {
         "incomingContext": {"sourceParticipantId": "p", "observedParticipantId": "p"},
         "callRoutes": [{"routingType": "forwarded", "final": {"phone": {"id": "+4930123"}}}],
         "direction": "outgoing",
+        "myParticipantId": "us",
     }));
     let told = bodies(Form::V1, &calls, News::Made);
     let expected = json!({
@@ -171,6 +172,7 @@ fn a_new_call_in_v1_says_everything_that_was_given() {
             "state": "incoming",
             "direction": "outgoing",
             "subject": "Review",
+            "myParticipantId": "us",
             "chatInfo": {"threadId": "19:meeting_x@thread.v2"},
             "incomingContext": {"sourceParticipantId": "p", "observedParticipantId": "p"},
             "callRoutes": [{"routingType": "forwarded", "final": {"phone": {"id": "+4930123"}}}],
@@ -184,6 +186,8 @@ fn a_new_call_in_v1_says_everything_that_was_given() {
     assert!(contains(&told[0]["value"][0], &expected), "{}", told[0]);
     let source = &told[0]["value"][0]["resourceData"]["source"]["identity"];
     assert_eq!(source.get("phone"), None, "a kind that is not used is absent");
+    let told = bodies(Form::Beta2018, &calls, News::Made);
+    assert_eq!(told[0]["value"][0]["resourceData"]["myParticipantId"], "us");
 }
 
 #[test]

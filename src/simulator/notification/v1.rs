@@ -111,7 +111,9 @@ fn members(call: &Call, callback: &str) -> Map<String, Value> {
         ("tenantId", call.tenant_id.as_str()),
         ("callbackUri", callback),
     ];
-    members.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
+    let mine = call.my_participant_id.as_deref().map(|id| ("myParticipantId", id));
+    let members = members.into_iter().chain(mine);
+    members.map(|(name, value)| (name.to_owned(), json!(value))).collect()
 }
 
 fn somebody(kind: &str, who: &IdentitySet) -> Value {

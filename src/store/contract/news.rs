@@ -81,6 +81,7 @@ async fn news_of_an_unknown_call_adds_it_with_all_that_they_say() {
         join_meeting_id: Some("meeting".to_owned()),
         subject: Some("lunch".to_owned()),
         observed: Some("somebody".to_owned()),
+        my_participant_id: Some("us".to_owned()),
         parties: vec![party("source", "100"), party("target", "200"), party("target", "200")],
         ..state("57DAB8B1894C409AB240BD8BEAE78896", CallState::Incoming)
     };
@@ -91,6 +92,7 @@ async fn news_of_an_unknown_call_adds_it_with_all_that_they_say() {
     assert_eq!((call.row.state.as_str(), call.row.started_at), ("incoming", Some(NOW)));
     assert_eq!((call.row.ended_at, call.answered_at), (None, None));
     assert_eq!(call.direction.as_deref(), Some("incoming"));
+    assert_eq!(call.my_participant_id.as_deref(), Some("us"));
     assert_eq!(
         (call.chain_id.as_deref(), call.thread_id.as_deref()),
         (Some("chain"), Some("thread"))

@@ -1,5 +1,6 @@
 //! Calls that ring: rejected in time, hung up otherwise, and two deletions of one that take turns.
 
+use crate::model::plan::Order;
 use std::time::Duration;
 
 use super::news::{nothing, state};
@@ -9,11 +10,11 @@ use crate::id::DeletionId;
 use crate::model::call::CallState;
 use crate::model::change::CallChange;
 use crate::model::deletion::DeletionState::{self, Gone, Obsolete, Sent, Unknown};
-use crate::model::deletion::{DeletionKind, ENDED_BEFORE, RINGS_NO_MORE};
+use crate::model::deletion::{DeletionKind, ENDED_BEFORE, PAUSE_TOO_LONG, RINGS_NO_MORE};
 use crate::model::plan::{Operation, RejectReason};
 use crate::store::Due;
-use crate::store::admission::{Ask, Leased, Next};
-use crate::store::fixture::{Fixture, LEASE, NOW, answered, by_call_id, over};
+use crate::store::admission::{Ask, AttemptEnd, Leased, Next};
+use crate::store::fixture::{DEADLINE, Fixture, LEASE, NOW, answered, by_call_id, over};
 
 const RINGS: CallState = CallState::Incoming;
 
@@ -57,7 +58,8 @@ async fn a_call_rings_from_its_first_news_for_15_seconds_or_5_and_only_when_that
             there.apply(vec![change.clone()], NOW + SECOND * seconds).await;
         }
         let leased = there.begin("a", NOW + SECOND * 2).await;
-        let rejected_until = (leased.operation == Operation::Reject).then_some(leased.deadline);
+        let rejected_until =
+            (leased.order.operation() == Operation::Reject).then_some(leased.deadline);
         assert_eq!(rejected_until, deadline.map(|seconds| NOW + SECOND * seconds), "{news:?}");
     }
 }
@@ -78,7 +80,7 @@ async fn a_step_that_comes_too_late_is_a_hang_up_that_knows_of_lost_rejections()
             there.apply(vec![state("a", CallState::Established)], NOW + SECOND).await;
         }
         let leased = there.lease_at(again).await.leased.remove(0);
-        assert_eq!((leased.operation, leased.step.position), (Operation::HangUp, 2));
+        assert_eq!((leased.order.operation(), leased.step.position), (Operation::HangUp, 2));
         assert_eq!((leased.attempt, leased.earlier_effect_possible), (2, possible));
         let settled =
             there.store.settle(leased, answered(again, 204, SENT)).await.unwrap().unwrap();
@@ -95,7 +97,37 @@ async fn what_would_be_rejected_after_its_deadline_is_hung_up_when_graph_asked_f
     there.store.settle(leased, answered(NOW, 429, Next::At(later))).await.unwrap();
     let early = there.lease_at(later - Duration::from_millis(1)).await;
     assert!(early.leased.is_empty() && early.next == Some(later), "{early:?}");
-    assert_eq!(there.lease_at(later).await.leased[0].operation, Operation::HangUp);
+    assert_eq!(there.lease_at(later).await.leased[0].order.operation(), Operation::HangUp);
+}
+
+#[tokio::test]
+async fn a_rejection_that_graph_puts_off_for_too_long_says_so_and_not_that_the_call_was_answered() {
+    for (status, state, more) in
+        [(429, Obsolete, ""), (503, Unknown, ", and an earlier attempt may have taken effect")]
+    {
+        let there = Fixture::new().await;
+        there.ringing().await;
+        let (deletion, leased) = there.begin_rejection(NOW).await;
+        let pause = answered(NOW + SECOND, status, Next::At(NOW + SECOND * 30));
+        let pause = AttemptEnd { effect_possible: status == 503, ..pause };
+        there.store.settle(leased.unwrap(), pause).await.unwrap();
+        assert_eq!(there.ends(deletion).await, (state, Some(format!("{PAUSE_TOO_LONG}{more}"))));
+    }
+}
+
+#[tokio::test]
+async fn what_is_open_says_why_it_is_tried_again() {
+    let there = Fixture::new().await;
+    there.ringing().await;
+    let (deletion, leased) = there.begin_rejection(NOW).await;
+    let busy = answered(NOW + SECOND, 429, Next::At(NOW + SECOND * 2));
+    let busy = AttemptEnd { error: Some("too many requests".to_owned()), ..busy };
+    there.store.settle(leased.unwrap(), busy).await.unwrap();
+    let known = there.store.deletion(deletion).await.unwrap().unwrap();
+    assert_eq!(known.row.state, DeletionState::Open);
+    for failure in [&known.row.failure, &known.steps[0].failure] {
+        assert_eq!(failure.as_deref(), Some("too many requests"));
+    }
 }
 
 #[tokio::test]
@@ -114,7 +146,7 @@ async fn a_rejection_alone_ends_when_it_comes_too_late() {
         there.ringing().await;
         let (deletion, leased) = there.begin_rejection(NOW).await;
         let leased = leased.unwrap();
-        assert_eq!(leased.reject_reason, RejectReason::Busy);
+        assert_eq!(leased.order, Order::Reject(RejectReason::Busy));
         let again = NOW + SECOND * 3;
         there.store.settle(leased, answered(NOW, status, Next::At(again))).await.unwrap();
         there.apply(vec![state("a", news)], NOW + SECOND).await;
@@ -131,23 +163,109 @@ async fn a_call_that_was_answered_was_not_rejected_whatever_graph_said() {
         let there = Fixture::new().await;
         there.ringing().await;
         let leased = there.begin("a", NOW).await;
-        assert_eq!(leased.operation, Operation::Reject);
+        let deletion = leased.deletion_id;
+        assert_eq!(leased.order.operation(), Operation::Reject);
         let answered_call = vec![state("a", CallState::Established)];
         if news_come_first {
             there.apply(answered_call.clone(), NOW + SECOND).await;
         }
-        there.store.settle(leased, answered(NOW + SECOND, 202, SENT)).await.unwrap();
+        let settled = there.store.settle(leased, answered(NOW + SECOND, 202, SENT)).await.unwrap();
+        assert_eq!(settled.is_none(), news_come_first);
         if !news_come_first {
             there.apply(answered_call, NOW + SECOND * 2).await;
         }
         let none = "SELECT count(*) FROM calls WHERE deleted_by IS NOT NULL";
         assert_eq!(there.look::<i64>(none), 0, "it runs, and `ongoing` finds it");
-        let second = there.begin("a", NOW + SECOND * 60).await;
-        assert_eq!(second.operation, Operation::HangUp);
+        assert_eq!(there.ends(deletion).await, (DeletionState::Open, None), "it is open again");
+        let second = there.lease_at(NOW + SECOND * 60).await.leased.remove(0);
+        assert_eq!((second.deletion_id, second.step.position), (deletion, 2));
+        assert_eq!((&second.order, second.earlier_effect_possible), (&Order::HangUp, false));
         let settled = there.store.settle(second, answered(NOW + SECOND * 61, 204, SENT)).await;
         assert_eq!(settled.unwrap().unwrap().state, Sent);
         assert_eq!(there.look::<i64>(none), 1);
     }
+}
+
+#[tokio::test]
+async fn a_deletion_is_opened_again_until_its_deadline_only() {
+    let there = Fixture::new().await;
+    there.ringing().await;
+    let leased = there.begin("a", NOW).await;
+    let deletion = leased.deletion_id;
+    there.store.settle(leased, answered(NOW, 202, SENT)).await.unwrap();
+    let late = NOW + DEADLINE;
+    there.apply(vec![state("a", CallState::Established)], late).await;
+    assert!(there.lease_at(late).await.leased.is_empty());
+    assert_eq!(there.ends(deletion).await.0, Obsolete);
+}
+
+#[tokio::test]
+async fn what_only_relied_on_a_rejection_is_open_again_and_the_rejection_came_too_late() {
+    let there = Fixture::new().await;
+    there.ringing().await;
+    let (rejection, leased) = there.begin_rejection(NOW).await;
+    let second = there.record("a", NOW).await;
+    there.store.settle(leased.unwrap(), answered(NOW, 202, SENT)).await.unwrap();
+    assert_eq!(there.lease_at(NOW).await.over[0].state, Gone);
+    there.apply(vec![state("a", CallState::Established)], NOW + SECOND).await;
+    assert_eq!(there.ends(rejection).await, (Obsolete, Some(RINGS_NO_MORE.to_owned())));
+    assert_eq!(there.ends(second).await.0, DeletionState::Open);
+    assert_eq!(there.lease_at(NOW + SECOND).await.leased[0].order, Order::HangUp);
+}
+
+#[tokio::test]
+async fn a_rejection_is_not_gone_with_what_another_deletion_hung_up() {
+    for ended in [false, true] {
+        let there = Fixture::new().await;
+        there.ringing().await;
+        let late = NOW + SECOND * 14;
+        let (rejection, leased) = there.begin_rejection(late).await;
+        let again = Next::At(late + Duration::from_millis(900));
+        there.store.settle(leased.unwrap(), answered(late, 429, again)).await.unwrap();
+        // Its own rejection had no time left.
+        let hang_up = there.begin("a", late).await;
+        there.by_hand(
+            "UPDATE steps SET operation = 'hang-up' WHERE state = 'open' AND deletion = 2",
+        );
+        let hang_up = Leased { order: Order::HangUp, ..hang_up };
+        let settled = there.store.settle(hang_up, answered(late, 204, SENT)).await.unwrap();
+        assert_eq!(settled.unwrap().state, Sent);
+        if ended {
+            there.apply(vec![state("a", CallState::Terminated)], late).await;
+        }
+        there.lease_at(late + SECOND * 2).await;
+        let why = if ended { ENDED_BEFORE } else { RINGS_NO_MORE };
+        assert_eq!(there.ends(rejection).await, (Obsolete, Some(why.to_owned())));
+    }
+}
+
+#[tokio::test]
+async fn a_rejection_that_was_given_back_ended_nothing() {
+    let there = Fixture::new().await;
+    there.ringing().await;
+    let leased = there.begin("a", NOW).await;
+    there.apply(vec![state("a", CallState::Terminated)], NOW + SECOND).await;
+    there.store.give_back(leased, NOW + SECOND, NOW + SECOND).await.unwrap();
+    let second = there.lease_at(NOW + SECOND).await.leased.remove(0);
+    assert_eq!(second.order, Order::HangUp);
+    let settled = there.store.settle(second, answered(NOW + SECOND, 204, SENT)).await.unwrap();
+    assert_eq!(settled.unwrap().state, Sent, "somebody else ended it before");
+}
+
+#[tokio::test]
+async fn what_is_learned_of_the_time_to_reject_counts_at_once_and_no_clock_makes_it_longer() {
+    let there = Fixture::new().await;
+    there.ringing().await;
+    let step = there.begin("a", NOW).await.step;
+    let left = async |now| there.store.still_rings(step, now).await.unwrap();
+    assert_eq!(left(NOW + SECOND * 3).await, Some(SECOND * 12));
+    let recorded = CallChange { observed: Some("o".to_owned()), ..state("a", RINGS) };
+    there.apply(vec![recorded], NOW + SECOND * 3).await;
+    assert_eq!(left(NOW + SECOND * 3).await, Some(SECOND * 2), "5 s for policy recording");
+    assert_eq!(left(NOW + SECOND * 5).await, None);
+    let ahead = format!("UPDATE calls SET rings_since = {}", (NOW + SECOND * 1000).0);
+    there.by_hand(&ahead);
+    assert_eq!(left(NOW).await, Some(SECOND * 5), "the clock was ahead when it began");
 }
 
 #[tokio::test]
@@ -192,6 +310,6 @@ async fn a_deletion_whose_turn_comes_after_a_late_rejection_hangs_up() {
     there.store.settle(leased.unwrap(), answered(NOW, 404, Next::Replan)).await.unwrap();
     assert_eq!(there.ends(rejection).await.0, Obsolete);
     let leased = there.lease_at(NOW).await.leased.remove(0);
-    assert_eq!((leased.operation, leased.step.position), (Operation::HangUp, 2));
+    assert_eq!((leased.order.operation(), leased.step.position), (Operation::HangUp, 2));
     assert!(!there.is_due(NOW + LEASE - SECOND).await);
 }

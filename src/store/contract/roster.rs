@@ -1,11 +1,11 @@
-//! Who is or was in a call, and calls that are found by them.
+//! Who is or was in a call, what becomes of removals and invitations, and calls that are found by people.
 
 use std::time::Duration;
 
 use super::news::{nothing, state};
 use crate::clock::Timestamp;
 use crate::model::call::CallState;
-use crate::model::change::{CallChange, Participant, RosterChange};
+use crate::model::change::{CallChange, InvitationChange, Participant, RosterChange};
 use crate::model::number::Number;
 use crate::model::plan::Decision;
 use crate::store::fixture::{Fixture, NOW, by_number};
@@ -21,6 +21,7 @@ fn member(id: &str, sequence: impl Into<Option<i64>>) -> Participant {
         normalised: None,
         user_id: None,
         display_name: None,
+        app_id: None,
         removed: false,
         sequence: sequence.into(),
     }
@@ -47,6 +48,42 @@ fn whole(entries: &[(&str, i64)]) -> RosterChange {
 impl Fixture {
     async fn roster(&self, change: RosterChange, now: Timestamp) -> Applied {
         self.apply(vec![CallChange { roster: Some(change), ..nothing("a") }], now).await
+    }
+
+    /// Writes a deletion in the call by hand.
+    fn deletion(&self, kind: &str, target: &str, state: &str) {
+        self.by_hand(&format!(
+            "INSERT INTO deletions (deletion_id, tenant, kind, selector, selector_hash, scope, call, \
+             target, state, created_at, deadline_at) SELECT lower(hex(randomblob(16))), tenant, \
+             '{kind}', '', x'', 'leg', call, '{target}', '{state}', {0}, {0} FROM calls \
+             WHERE graph_id = 'a'",
+            NOW.0
+        ));
+    }
+
+    /// Writes an invitation with one attempt by hand.
+    fn invitation(&self, deletion: i64, user: &str, operation: &str) {
+        self.by_hand(&format!(
+            "INSERT INTO invitations (deletion, call, tenant, user_id, normalised, operation_id) \
+             SELECT {deletion}, call, tenant, '{user}', '{user}', {operation} FROM deletions \
+             WHERE deletion = {deletion}; \
+             INSERT INTO steps (deletion, position, tenant, operation, state, deadline_at) \
+             VALUES ({deletion}, 1, 1, 'invite', 'open', 0); \
+             INSERT INTO attempts (deletion, position, number, tenant, started_at) \
+             VALUES ({deletion}, 1, 1, 1, 0)"
+        ));
+    }
+
+    /// Tells of an operation; gives whether that was news.
+    async fn told(&self, operation: &str, participant: &str, user: Option<&str>) -> bool {
+        let invitation = Some(InvitationChange {
+            operation_id: operation.to_owned(),
+            participant_id: Some(participant.to_owned()),
+            user_id: user.map(str::to_owned),
+            failed: None,
+        });
+        let news = vec![CallChange { invitation, ..nothing("a") }];
+        self.apply(news, NOW).await == Applied::Merged { changed: 1 }
     }
 
     /// The ids of those who are in the call, and of those who have left.
@@ -91,6 +128,7 @@ async fn the_roster_of_a_call_that_nobody_knew_makes_it_known() {
         raw: Some("+49 30 1238856".to_owned()),
         user_id: Some(USER.to_lowercase()),
         display_name: Some("Alice".to_owned()),
+        app_id: None,
         joined_at: Some(NOW),
         left_at: None,
         sequence: None,
@@ -196,6 +234,129 @@ async fn who_comes_back_is_in_the_call_again() {
     assert_eq!((one.joined_at, one.left_at), (Some(NOW + SECOND * 3), None));
     there.roster(RosterChange::Left("nobody".to_owned()), NOW).await;
     assert!(there.is(&["p"], &[]).await);
+}
+
+#[tokio::test]
+async fn who_was_removed_and_is_told_of_as_gone_was_removed() {
+    let there = Fixture::new().await;
+    there.roster(whole(&[("p", 1), ("q", 2)]), NOW).await;
+    there.deletion("DeleteParticipant", "p", "sent");
+    there.deletion("DeleteParticipant", "q", "failed");
+    let states = || there.look::<String>("SELECT group_concat(state) FROM deletions");
+    assert_eq!(states(), "sent,failed");
+    there.roster(whole(&[("r", 3)]), NOW + SECOND).await;
+    assert_eq!(states(), "confirmed,failed");
+    let confirmed_at: i64 = there.look("SELECT confirmed_at FROM deletions WHERE target = 'p'");
+    assert_eq!(confirmed_at, (NOW + SECOND).0);
+    // Whoever comes back is in the call anew, and so can be removed again.
+    there.roster(delta(4, member("p", None)), NOW + SECOND * 2).await;
+    assert_eq!(states(), "confirmed,failed");
+    let joined_at: i64 = there.look("SELECT joined_at FROM roster WHERE participant_id = 'p'");
+    assert_eq!(joined_at, (NOW + SECOND * 2).0);
+}
+
+#[tokio::test]
+async fn older_news_of_somebody_who_was_removed_bring_him_back_in_no_way() {
+    let there = Fixture::new().await;
+    there.roster(whole(&[("p", 2)]), NOW).await;
+    there.deletion("DeleteParticipant", "p", "sent");
+    there.roster(delta(3, removed("p")), NOW + SECOND).await;
+    there.roster(delta(2, member("p", None)), NOW + SECOND * 2).await;
+    let joined_at: i64 = there.look("SELECT joined_at FROM roster WHERE left_at IS NOT NULL");
+    assert_eq!(joined_at, NOW.0);
+}
+
+#[tokio::test]
+async fn somebody_in_a_roster_is_known_as_an_application() {
+    let there = Fixture::new().await;
+    let app = || Participant { app_id: Some("app".to_owned()), ..member("p", 1) };
+    there.roster(delta(1, app()), NOW).await;
+    there.roster(delta(2, member("p", 2)), NOW).await;
+    assert_eq!(there.known("a").await.roster[0].app_id.as_deref(), Some("app"));
+}
+
+#[tokio::test]
+async fn an_operation_says_whom_graph_made_of_the_invited_one() {
+    let there = Fixture::new().await;
+    there.apply(vec![state("a", CallState::Established)], NOW).await;
+    for (deletion, user, operation) in
+        [(1, "ann", "'o-1'"), (2, "ann", "NULL"), (3, "bob", "NULL"), (4, "eve", "NULL")]
+    {
+        there.deletion("InviteParticipant", user, if deletion == 4 { "open" } else { "sent" });
+        there.invitation(deletion, user, operation);
+    }
+    there.by_hand("DELETE FROM attempts WHERE deletion = 4");
+    let known = || {
+        there.look::<String>(
+        "SELECT group_concat(coalesce(operation_id, '-') || ' ' || coalesce(participant_id, '-')) \
+         FROM (SELECT * FROM invitations ORDER BY deletion)",
+    )
+    };
+    for (operation, participant, user, expected) in [
+        // By its id, once; that of an answer is not replaced.
+        ("o-1", "p-1", None, "o-1 p-1,- -,- -,- -"),
+        ("o-1", "p-9", Some("ann"), "o-1 p-1,- -,- -,- -"),
+        // By the user whose answer is not known, and by nobody's.
+        ("o-2", "p-2", Some("ann"), "o-1 p-1,o-2 p-2,- -,- -"),
+        ("o-3", "p-3", None, "o-1 p-1,o-2 p-2,- -,- -"),
+        ("o-3", "p-3", Some("zoe"), "o-1 p-1,o-2 p-2,- -,- -"),
+        // What was not begun was not taken.
+        ("o-4", "p-4", Some("eve"), "o-1 p-1,o-2 p-2,- -,- -"),
+        ("o-3", "p-3", Some("bob"), "o-1 p-1,o-2 p-2,o-3 p-3,- -"),
+    ] {
+        there.told(operation, participant, user).await;
+        assert_eq!(known(), expected, "{operation} {user:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_invitations_whose_answers_are_not_known_nobody_tells_which_is_meant() {
+    let there = Fixture::new().await;
+    there
+        .apply(vec![state("a", CallState::Established), state("b", CallState::Established)], NOW)
+        .await;
+    for deletion in [1, 2] {
+        there.deletion("InviteParticipant", "ann", "unknown");
+        there.invitation(deletion, "ann", "NULL");
+    }
+    assert!(!there.told("o-1", "p-1", Some("ann")).await);
+    there.by_hand("UPDATE attempts SET effect_possible = 0 WHERE deletion = 1");
+    assert!(there.told("o-1", "p-1", Some("ann")).await);
+    assert_eq!(there.look::<i64>("SELECT deletion FROM invitations WHERE operation_id = 'o-1'"), 2);
+}
+
+#[tokio::test]
+async fn whoever_is_invited_is_pending_until_he_joins_or_is_taken_back_or_the_call_ends() {
+    let there = Fixture::new().await;
+    there.apply(vec![state("a", CallState::Established)], NOW).await;
+    for (deletion, user, operation, state) in [
+        (1, "ann", "'o-1'", "sent"),
+        (2, "bob", "'o-2'", "sent"),
+        (3, "eve", "NULL", "unknown"),
+        (4, "zoe", "NULL", "failed"),
+    ] {
+        there.deletion("InviteParticipant", user, state);
+        there.invitation(deletion, user, operation);
+    }
+    let pending = async || {
+        let invitations = there.known("a").await.invitations;
+        let pending = invitations.into_iter().filter(|one| one.is_pending);
+        pending.map(|one| one.user_id).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(pending().await, "ann bob eve");
+    there.told("o-1", "p-1", None).await;
+    there.told("o-2", "p-2", None).await;
+    there.roster(delta(1, member("p-1", None)), NOW).await;
+    assert_eq!(pending().await, "bob eve");
+    there.deletion("DeleteParticipant", "p-2", "gone");
+    assert_eq!(pending().await, "eve");
+    let eve = Participant { user_id: Some("EVE".to_owned()), ..member("p-3", None) };
+    there.roster(delta(2, eve), NOW).await;
+    assert_eq!(pending().await, "");
+    there.roster(RosterChange::Left("p-3".to_owned()), NOW).await;
+    assert_eq!(pending().await, "eve", "somebody who left may be another stay of hers");
+    there.apply(vec![CallChange { deleted: true, ..nothing("a") }], NOW).await;
+    assert_eq!(pending().await, "");
 }
 
 #[tokio::test]

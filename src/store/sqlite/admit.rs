@@ -1,17 +1,17 @@
 //! Resolves and records a deletion in one transaction.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+mod record;
+mod view;
 
+use rusqlite::{Connection, OptionalExtension, params};
+
+use self::view::Transaction;
 use super::access::still_stands;
-use super::turns::IS_TAKEN;
-use super::{Sqlite, audit, resolve, turns};
-use crate::clock::Timestamp;
-use crate::id::{CallId, DeletionId};
-use crate::model::call::LONGEST_RINGING;
-use crate::model::deletion::{DeletionKind, REPEATED_BY_THE_CALLER, REPEATED_BY_THE_STACK};
-use crate::model::plan::{Decision, Earlier, Match, Matches, Operation, Refusal, View, decide};
-use crate::model::selector::StatusWord;
-use crate::store::admission::{Admission, Ask, Decided, Leased, Selection, StepRef};
+use super::{Sqlite, audit, everybody};
+use crate::id::DeletionId;
+use crate::model::deletion::{DeletionKind, Scope};
+use crate::model::plan::{Decision, Refusal, decide};
+use crate::store::admission::{Admission, Ask, Decided};
 use crate::store::error::StoreError;
 
 /// The operation of the last step of `deletions AS d`.
@@ -40,16 +40,26 @@ pub(super) fn admit(connection: &Connection, ask: &Ask) -> Result<Admission, Sto
     if !still_stands(connection, &ask.checked)? {
         return Ok(Admission::AccessChanged);
     }
-    let mut view = Transaction { connection, ask, matched: Vec::new() };
+    let mut view = Transaction::new(connection, ask);
     let decision = decide(&ask.question, &mut view)?;
     let is_ambiguous = matches!(decision, Decision::Refuse { refusal: Refusal::Ambiguous(_), .. });
     // Of a dry run, nothing reaches Graph.
     let asks = is_ambiguous && !ask.question.dry_run;
-    let candidates = if asks { view.matched } else { Vec::new() };
-    let mut decided = Decided { decision, recorded: None, claim: None, leased: None, candidates };
-    if let Decision::Admit { call, operation } = &decided.decision {
+    let candidates = if asks { view.into_matched() } else { Vec::new() };
+    let mut decided = Decided {
+        decision,
+        recorded: None,
+        claim: None,
+        leased: None,
+        superseded: None,
+        candidates,
+    };
+    if let Decision::Admit { call, order } = &decided.decision {
+        if matches!(ask.question.kind, DeletionKind::DeleteCall(Scope::Leg)) {
+            decided.superseded = everybody::supersede(connection, call.row, ask.now)?;
+        }
         let deletion_id = DeletionId::sortable();
-        decided.leased = record(connection, ask, call, *operation, deletion_id)?;
+        decided.leased = record::record(connection, ask, call, order, deletion_id)?;
         decided.recorded = Some(deletion_id);
         decided.claim = Some(1);
     }
@@ -60,96 +70,6 @@ pub(super) fn admit(connection: &Connection, ask: &Ask) -> Result<Admission, Sto
     }
     write_down(connection, ask, &decided)?;
     Ok(Admission::Decided(Box::new(decided)))
-}
-
-/// Writes deletion, step and, with a lease, the first attempt.
-fn record(
-    connection: &Connection,
-    ask: &Ask,
-    call: &Match,
-    operation: Operation,
-    deletion_id: DeletionId,
-) -> Result<Option<Leased>, StoreError> {
-    let selection = &ask.selection;
-    let session = ask.checked.session.as_deref();
-    let deadline = step_deadline(ask, call, operation);
-    // Nothing else takes the place of a rejection that came too late.
-    let is_all = matches!(ask.question.kind, DeletionKind::RejectCall(_));
-    let deletion_deadline = if is_all { deadline } else { ask.deadline };
-    connection
-        .prepare_cached(
-            "INSERT INTO deletions (deletion_id, tenant, kind, key, session, user, peer, selector, \
-             selector_hash, scope, reason, call, state, created_at, deadline_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'leg', ?10, ?11, 'open', ?12, ?13)",
-        )?
-        .execute(params![
-            deletion_id.to_string(),
-            selection.tenant_row,
-            ask.question.kind.as_str(),
-            ask.checked.key.row,
-            session.map(|session| session.row),
-            session.and_then(|session| session.user_row),
-            ask.peer,
-            selection.canonical,
-            selection.hash,
-            ask.reason,
-            call.row,
-            ask.now.0,
-            deletion_deadline.0
-        ])?;
-    let step = StepRef { deletion: connection.last_insert_rowid(), position: 1 };
-    let is_free = !turns::is_another_sent(connection, call.row, step.deletion)?;
-    let lease = ask.lease.filter(|_| is_free);
-    let due = lease.map_or(ask.now, |lease| lease.until);
-    let leased = i64::from(lease.is_some());
-    let reject_reason = ask.question.kind.reject_reason();
-    connection
-        .prepare_cached(
-            "INSERT INTO steps (deletion, position, tenant, operation, state, attempts, \
-             next_attempt_at, deadline_at, lease_owner, lease_until, fence, reject_reason) \
-             VALUES (?1, ?2, ?3, ?4, 'open', ?5, ?6, ?7, ?8, ?9, ?5, ?10)",
-        )?
-        .execute(params![
-            step.deletion,
-            step.position,
-            selection.tenant_row,
-            operation.as_str(),
-            leased,
-            due.0,
-            deadline.0,
-            lease.map(|lease| lease.owner.to_string()),
-            lease.map(|lease| lease.until.0),
-            (operation == Operation::Reject).then(|| reject_reason.as_str())
-        ])?;
-    if lease.is_none() {
-        return Ok(None);
-    }
-    connection
-        .prepare_cached(
-            "INSERT INTO attempts (deletion, position, number, tenant, started_at) \
-             VALUES (?1, ?2, 1, ?3, ?4)",
-        )?
-        .execute(params![step.deletion, step.position, selection.tenant_row, ask.now.0])?;
-    Ok(Some(Leased {
-        step,
-        fence: 1,
-        attempt: 1,
-        deletion_id,
-        tenant: ask.checked.key.tenant.clone(),
-        call_id: call.call.call_id.clone(),
-        graph_id: call.call.graph_id.clone(),
-        operation,
-        reject_reason,
-        earlier_effect_possible: false,
-        deadline,
-    }))
-}
-
-/// Until when the operation is tried: nothing is rejected that rings no more, and no clock that was
-/// ahead when the call began makes that time longer.
-fn step_deadline(ask: &Ask, call: &Match, operation: Operation) -> Timestamp {
-    let rings_until = call.call.rings_until.filter(|_| operation == Operation::Reject);
-    rings_until.map_or(ask.deadline, |until| until.min(ask.now + LONGEST_RINGING).min(ask.deadline))
 }
 
 /// Takes the place of the caller before, when the deletion was asked for by the same key and
@@ -194,85 +114,6 @@ fn write_down(connection: &Connection, ask: &Ask, decided: &Decided) -> Result<(
     audit::append(connection, ask.now, 1, &event, &ask.personal)
 }
 
-/// What the decision may see, in the transaction that records it.
-struct Transaction<'a> {
-    connection: &'a Connection,
-    ask: &'a Ask,
-    /// The calls that matched last.
-    matched: Vec<i64>,
-}
-
-impl Transaction<'_> {
-    fn by_selector(
-        &self,
-        condition: &str,
-        made_since: Timestamp,
-        since: Timestamp,
-    ) -> Result<Option<Earlier>, StoreError> {
-        let selection: &Selection = &self.ask.selection;
-        let sql = format!(
-            "SELECT d.deletion_id, c.call_id, d.state, {LAST_OPERATION} FROM deletions AS d \
-             JOIN calls AS c ON c.call = d.call WHERE d.key = ?1 AND d.selector_hash = ?2 AND d.created_at > ?3 \
-             AND d.selector = ?4 AND d.kind = ?5 {condition} ORDER BY d.created_at DESC, \
-             d.deletion DESC LIMIT 1"
-        );
-        self.connection
-            .prepare_cached(&sql)?
-            .query_row(
-                params![
-                    self.ask.checked.key.row,
-                    selection.hash,
-                    made_since.0,
-                    selection.canonical,
-                    self.ask.question.kind.as_str(),
-                    since.0
-                ],
-                earlier,
-            )
-            .optional()?
-            .transpose()
-    }
-}
-
-impl View for Transaction<'_> {
-    type Error = StoreError;
-
-    fn matching(&mut self, word: Option<StatusWord>) -> Result<Matches, StoreError> {
-        let matches = resolve::matching(self.connection, &self.ask.selection, word)?;
-        self.matched = matches.calls.iter().map(|one| one.row).collect();
-        Ok(matches)
-    }
-
-    fn abandoned(&mut self) -> Result<Option<Earlier>, StoreError> {
-        let now = self.ask.now;
-        // It may have waited for longer than this before its client went away.
-        let made_since = now - REPEATED_BY_THE_CALLER;
-        self.by_selector("AND d.abandoned_at > ?6", made_since, now - REPEATED_BY_THE_STACK)
-    }
-
-    fn earlier(&mut self) -> Result<Option<Earlier>, StoreError> {
-        let since = self.ask.now - REPEATED_BY_THE_CALLER;
-        self.by_selector("AND d.created_at > ?6", since, since)
-    }
-
-    fn deletion_of(&mut self, call: &Match) -> Result<Option<Earlier>, StoreError> {
-        self.connection
-            .prepare_cached(&format!(
-                "SELECT d.deletion_id, c.call_id, d.state, {LAST_OPERATION} FROM deletions AS d \
-                 JOIN calls AS c ON c.call = d.call WHERE d.call = ?1 \
-                 AND ({IS_TAKEN} OR d.state = 'open' AND d.kind = ?2) \
-                 ORDER BY d.state = 'open' DESC, d.deletion DESC LIMIT 1"
-            ))?
-            .query_row(params![call.row, self.ask.question.kind.as_str()], earlier)
-            .optional()?
-            .transpose()
-    }
-
-    fn held(&mut self, call: &Match) -> Result<bool, StoreError> {
-        held(self.connection, call.row)
-    }
-}
-
 /// A hold that stands covers this call.
 pub(super) fn held(connection: &Connection, call: i64) -> Result<bool, StoreError> {
     Ok(connection
@@ -289,18 +130,4 @@ pub(super) fn held(connection: &Connection, call: i64) -> Result<bool, StoreErro
              AND normalised = h.value) END)",
         )?
         .query_row([call], |row| row.get(0))?)
-}
-
-fn earlier(row: &Row<'_>) -> rusqlite::Result<Result<Earlier, StoreError>> {
-    let (deletion_id, call_id, state): (String, String, String) =
-        (row.get(0)?, row.get(1)?, row.get(2)?);
-    let operation: Option<String> = row.get(3)?;
-    Ok(deletion_id.parse().map_err(StoreError::unexpected).and_then(|deletion_id| {
-        Ok(Earlier {
-            deletion_id,
-            call_id: CallId::new(&call_id),
-            state: state.parse().map_err(StoreError::unexpected)?,
-            operation: operation.as_deref().and_then(Operation::from_word),
-        })
-    }))
 }

@@ -3,6 +3,7 @@
 //! The rules are in [`crate::model::merge`]; here they meet the rows. What changes nothing but the
 //! time of the last news writes that column only.
 
+mod invitation;
 mod roster;
 #[cfg(test)]
 mod tests;
@@ -104,6 +105,9 @@ fn apply_one(
     if let Some(told) = &change.roster {
         changed |= roster::merge(&call, told, known.roster_sequence, now)?;
     }
+    if let Some(told) = &change.invitation {
+        changed |= invitation::tell(&call, told)?;
+    }
     known.last_seen_at = before.last_seen_at;
     Ok(changed || is_new || known != before)
 }
@@ -144,7 +148,8 @@ fn find(
         .prepare_cached(
             "SELECT call, state, direction, app_id, chain_id, thread_id, join_meeting_id, subject, \
              observed, first_seen_at, last_seen_at, started_at, answered_at, ended_at, end_code, \
-             end_subcode, end_message, end_reason, look_at, roster_sequence, rings_since FROM calls \
+             end_subcode, end_message, end_reason, look_at, roster_sequence, rings_since, \
+             my_participant_id FROM calls \
              WHERE tenant = ?1 AND graph_id = ?2",
         )?
         .query_row(params![tenant, graph_id.0], |row| Ok(read(row)))
@@ -178,6 +183,7 @@ fn read(row: &Row<'_>) -> Result<(i64, KnownCall), StoreError> {
         look_at: time(row, 18)?,
         roster_sequence: row.get(19)?,
         rings_since: time(row, 20)?,
+        my_participant_id: row.get(21)?,
     };
     Ok((row.get(0)?, known))
 }
@@ -202,8 +208,8 @@ fn insert(
             "INSERT INTO calls (tenant, call_id, graph_id, graph_key, app_id, chain_id, thread_id, \
              join_meeting_id, direction, state, subject, observed, first_seen_at, last_seen_at, \
              started_at, answered_at, ended_at, end_code, end_subcode, end_message, end_reason, \
-             look_at, look_wanted, rings_since) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
-             ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
+             look_at, look_wanted, rings_since, my_participant_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
+             ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)",
         )?
         .execute(params![
             tenant,
@@ -229,7 +235,8 @@ fn insert(
             known.end.word,
             known.look_at.map(|at| at.0),
             is_look_wanted,
-            known.rings_since.map(|at| at.0)
+            known.rings_since.map(|at| at.0),
+            known.my_participant_id
         ])?;
     Ok(connection.last_insert_rowid())
 }
@@ -254,7 +261,7 @@ fn update(
                 "UPDATE calls SET state = ?2, direction = ?3, app_id = ?4, subject = ?5, \
                  observed = ?6, last_seen_at = ?7, started_at = ?8, answered_at = ?9, \
                  end_code = ?10, end_subcode = ?11, end_message = ?12, end_reason = ?13, \
-                 rings_since = ?14 \
+                 rings_since = ?14, my_participant_id = ?15 \
                  WHERE call = ?1",
             )?
             .execute(params![
@@ -271,7 +278,8 @@ fn update(
                 known.end.subcode,
                 known.end.message,
                 known.end.word,
-                known.rings_since.map(|at| at.0)
+                known.rings_since.map(|at| at.0),
+                known.my_participant_id
             ])?;
     }
     if indexed(before) != indexed(known) {
@@ -303,7 +311,10 @@ fn is_plainly_equal(before: &KnownCall, known: &KnownCall) -> bool {
     let texts = |known: &KnownCall| {
         [known.app_id.is_some(), known.subject.is_some(), known.observed.is_some()]
     };
-    values(before) == values(known) && texts(before) == texts(known) && before.end == known.end
+    values(before) == values(known)
+        && texts(before) == texts(known)
+        && before.my_participant_id == known.my_participant_id
+        && before.end == known.end
 }
 
 fn indexed(known: &KnownCall) -> [bool; 3] {

@@ -1,5 +1,7 @@
 //! The registry of calls in SQLite: merging what is imported, and showing what is known.
 
+mod people;
+
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::deletions::time;
@@ -11,13 +13,13 @@ use crate::model::change::EndReason;
 use crate::model::merge;
 use crate::store::access::AuditEntry;
 use crate::store::error::StoreError;
-use crate::store::records::{CallDetails, CallRow, ImportReport, ImportedCall, ParticipantDetails};
+use crate::store::records::{CallDetails, CallRow, ImportReport, ImportedCall};
 
 const ROW: &str = "SELECT c.call, c.call_id, c.graph_id, t.tenant_id, c.state, c.started_at, \
                    c.ended_at, d.deletion_id, c.direction, c.chain_id, c.thread_id, \
                    c.join_meeting_id, c.platform_call_id, c.native_id, c.meeting_id, c.subject, \
                    c.first_seen_at, c.answered_at, c.app_id, c.last_seen_at, c.end_code, c.end_subcode, \
-                   c.end_message, c.end_reason, c.look_at, c.looked_at FROM calls AS c \
+                   c.end_message, c.end_reason, c.look_at, c.looked_at, c.my_participant_id FROM calls AS c \
                    JOIN tenants AS t ON t.tenant = c.tenant \
                    LEFT JOIN deletions AS d ON d.deletion = c.deleted_by ";
 
@@ -132,7 +134,9 @@ impl Sqlite {
                     ours: super::lookup::our_part(connection, row.get(0)?)?,
                     look_at: time(row, 24)?,
                     looked_at: time(row, 25)?,
-                    roster: roster(connection, row.get(0)?)?,
+                    my_participant_id: row.get(26)?,
+                    roster: people::roster(connection, row.get(0)?)?,
+                    invitations: people::invitations(connection, row.get(0)?)?,
                 });
             }
             Ok(calls)
@@ -339,25 +343,4 @@ fn read_row(connection: &Connection, row: &Row<'_>) -> Result<CallRow, StoreErro
         }
     }
     Ok(found)
-}
-
-fn roster(connection: &Connection, call: i64) -> Result<Vec<ParticipantDetails>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT participant_id, raw, user_id, display_name, joined_at, left_at, sequence \
-         FROM roster WHERE call = ?1 ORDER BY joined_at IS NULL, joined_at, participant_id",
-    )?;
-    let mut rows = statement.query([call])?;
-    let mut roster = Vec::new();
-    while let Some(row) = rows.next()? {
-        roster.push(ParticipantDetails {
-            participant_id: row.get(0)?,
-            raw: row.get(1)?,
-            user_id: row.get(2)?,
-            display_name: row.get(3)?,
-            joined_at: time(row, 4)?,
-            left_at: time(row, 5)?,
-            sequence: row.get(6)?,
-        });
-    }
-    Ok(roster)
 }

@@ -2,16 +2,23 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Sqlite, lookup};
+use super::{Sqlite, everybody, lease, lookup};
 use crate::clock::Timestamp;
 use crate::id::DeletionId;
 use crate::model::deletion::DeletionState;
 use crate::store::error::StoreError;
-use crate::store::records::{AttemptDetails, DeletionDetails, DeletionRow, StepDetails};
+use crate::store::records::{
+    AttemptDetails, DeletionDetails, DeletionRow, OrderParameters, StepDetails,
+};
 
+/// Of what is open, the failure is that of the last attempt that was answered: why it is tried again.
 const ROW: &str = "SELECT d.deletion, d.deletion_id, d.state, c.call_id, c.graph_id, t.tenant_id, \
-                   k.key_id, d.kind, d.created_at, d.settled_at, d.deadline_at, d.failure, d.peer, \
-                   d.reason, d.scope, d.abandoned_at, d.confirmed_at, d.call FROM deletions AS d \
+                   k.key_id, d.kind, d.created_at, d.settled_at, d.deadline_at, \
+                   iif(d.state = 'open', (SELECT a.error FROM steps AS s JOIN attempts AS a \
+                   ON a.deletion = s.deletion AND a.position = s.position \
+                   WHERE s.deletion = d.deletion AND s.state = 'open' AND a.answered_at IS NOT NULL \
+                   ORDER BY a.answered_at DESC, a.position, a.number DESC LIMIT 1), d.failure), d.peer, \
+                   d.reason, d.scope, d.abandoned_at, d.confirmed_at, d.call, d.target FROM deletions AS d \
                    JOIN tenants AS t ON t.tenant = d.tenant LEFT JOIN calls AS c ON c.call = d.call \
                    LEFT JOIN keys AS k ON k.key = d.key ";
 
@@ -79,6 +86,8 @@ fn read_row(row: &Row<'_>) -> Result<DeletionRow, StoreError> {
         tenant: row.get(5)?,
         key_id: row.get(6)?,
         kind: row.get(7)?,
+        scope: row.get(14)?,
+        target: row.get(18)?,
         created_at: Timestamp(row.get(8)?),
         settled_at: time(row, 9)?,
         confirmed_at: time(row, 16)?,
@@ -90,8 +99,10 @@ fn read_row(row: &Row<'_>) -> Result<DeletionRow, StoreError> {
 fn read_details(connection: &Connection, row: &Row<'_>) -> Result<DeletionDetails, StoreError> {
     let deletion = read_row(row)?;
     let mut statement = connection.prepare_cached(
-        "SELECT position, operation, target, state, next_attempt_at FROM steps \
-         WHERE deletion = ?1 ORDER BY position",
+        "SELECT position, operation, target, state, next_attempt_at, \
+         iif(state = 'open', (SELECT a.error FROM attempts AS a WHERE a.deletion = steps.deletion \
+         AND a.position = steps.position AND a.answered_at IS NOT NULL \
+         ORDER BY a.number DESC LIMIT 1), failure) FROM steps WHERE deletion = ?1 ORDER BY position",
     )?;
     let mut rows = statement.query([deletion.row])?;
     let mut steps = Vec::new();
@@ -102,20 +113,41 @@ fn read_details(connection: &Connection, row: &Row<'_>) -> Result<DeletionDetail
             operation: step.get(1)?,
             target: step.get(2)?,
             state: step.get(3)?,
+            failure: step.get(5)?,
             next_attempt_at: time(step, 4)?,
             attempts: attempts(connection, deletion.row, position)?,
         });
     }
     let call: Option<i64> = row.get(17)?;
+    let deletion_row = deletion.row;
     Ok(DeletionDetails {
         row: deletion,
         end: call.map(|call| lookup::end(connection, call)).transpose()?.flatten(),
         peer: row.get(12)?,
         reason: row.get(13)?,
-        scope: row.get(14)?,
         abandoned_at: time(row, 15)?,
+        progress: everybody::progress(connection, deletion_row)?,
+        invited: lease::invited(connection, deletion_row)?,
+        parameters: parameters(connection, deletion_row)?,
         steps,
     })
+}
+
+fn parameters(connection: &Connection, deletion: i64) -> Result<OrderParameters, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT (SELECT reject_reason FROM steps WHERE deletion = d.deletion \
+         AND reject_reason IS NOT NULL ORDER BY position LIMIT 1), i.user_tenant, i.replaces, \
+         i.client_context FROM deletions AS d \
+         LEFT JOIN invitations AS i ON i.deletion = d.deletion WHERE d.deletion = ?1",
+    )?;
+    Ok(statement.query_row([deletion], |row| {
+        Ok(OrderParameters {
+            reject_reason: row.get(0)?,
+            user_tenant: row.get(1)?,
+            replaces: row.get(2)?,
+            client_context: row.get(3)?,
+        })
+    })?)
 }
 
 fn attempts(

@@ -3,19 +3,20 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Row};
 
 use super::{BUSY, unavailable};
+use crate::id::TenantId;
 use crate::store::error::OpenError;
 use crate::store::pepper::Pepper;
 use crate::store::schema::SchemaState;
 
 /// What a database is like that this program can use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Inspection {
     pub(crate) state: SchemaState,
-    /// Keys that are not revoked.
-    pub(crate) keys: i64,
+    /// Keys that are not revoked, with their tenants.
+    pub(crate) keys: Vec<(String, TenantId)>,
 }
 
 /// Where the schema stands; an empty one when there is no file.
@@ -45,9 +46,7 @@ pub(crate) fn inspect(path: &Path, pepper_file: &Path) -> Result<Inspection, Ope
     let state = schema_state(path)?;
     state.check()?;
     let connection = open(path).map_err(|error| unavailable(path, &error))?;
-    let keys = connection
-        .query_row("SELECT count(*) FROM keys WHERE revoked_at IS NULL", (), |row| row.get(0))
-        .map_err(|error| unavailable(path, &error))?;
+    let keys = keys(&connection).map_err(|error| unavailable(path, &error))?;
     let known = peppers(&connection).map_err(|error| unavailable(path, &error))?;
     let pepper = Pepper::load(pepper_file)?;
     if known.iter().any(|fingerprint| fingerprint == pepper.fingerprint()) {
@@ -66,6 +65,15 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
+}
+
+fn keys(connection: &Connection) -> rusqlite::Result<Vec<(String, TenantId)>> {
+    let mut statement = connection.prepare(
+        "SELECT k.key_id, t.tenant_id FROM keys AS k JOIN tenants AS t ON t.tenant = k.tenant \
+         WHERE k.revoked_at IS NULL ORDER BY t.tenant, k.key",
+    )?;
+    let key = |row: &Row<'_>| Ok((row.get(0)?, TenantId::new(&row.get::<_, String>(1)?)));
+    statement.query_map((), key)?.collect()
 }
 
 /// The fingerprints of the peppers that hashes are made with.

@@ -162,7 +162,9 @@ pub(super) fn our_part(connection: &Connection, call: i64) -> Result<OurPart, St
          AND ended_before = 0 AND state IN ('sent', 'confirmed')), \
          EXISTS (SELECT 1 FROM deletions AS d WHERE d.call = ?1 AND d.kind IN ('DeleteCall', 'RejectCall') \
          AND d.ended_before = 0 AND (d.state = 'gone' OR EXISTS (SELECT 1 FROM attempts AS a \
-         WHERE a.deletion = d.deletion AND a.effect_possible = 1)))",
+         JOIN steps AS s ON s.deletion = a.deletion AND s.position = a.position \
+         WHERE a.deletion = d.deletion AND a.effect_possible = 1 \
+         AND s.operation <> 'read-roster')))",
     )?;
     Ok(match statement.query_row([call], |row| Ok((row.get(0)?, row.get(1)?)))? {
         (true, _) => OurPart::Taken,

@@ -116,7 +116,8 @@ pub(super) fn confirm_deletions(
     Ok(connection
         .prepare_cached(
             "UPDATE deletions SET state = 'confirmed', confirmed_at = ?2 \
-             WHERE call = ?1 AND state = 'sent' AND ended_before = 0",
+             WHERE call = ?1 AND kind IN ('DeleteCall', 'RejectCall') AND state = 'sent' \
+             AND ended_before = 0",
         )?
         .execute(params![call, now.0])?)
 }
@@ -133,7 +134,7 @@ fn confirm_after_the_end(
     Ok(connection
         .prepare_cached(
             "UPDATE deletions SET state = 'confirmed', confirmed_at = ?2 \
-             WHERE call = ?1 AND state = 'sent'",
+             WHERE call = ?1 AND kind IN ('DeleteCall', 'RejectCall') AND state = 'sent'",
         )?
         .execute(params![call, now.0])?)
 }
@@ -147,8 +148,11 @@ pub(super) fn exclude_later_deletions(
     connection
         .prepare_cached(
             "UPDATE deletions SET ended_before = 1 WHERE call = ?1 AND EXISTS (SELECT 1 \
-             FROM attempts WHERE attempts.deletion = deletions.deletion AND number = 1 \
-             AND started_at > ?2)",
+             FROM attempts WHERE attempts.deletion = deletions.deletion) \
+             AND NOT EXISTS (SELECT 1 FROM attempts AS a JOIN steps AS s \
+             ON s.deletion = a.deletion AND s.position = a.position \
+             WHERE a.deletion = deletions.deletion AND s.operation <> 'read-roster' \
+             AND (a.effect_possible = 1 OR a.status IS NOT NULL) AND a.started_at <= ?2)",
         )?
         .execute(params![call, ended_at.0])?;
     Ok(())

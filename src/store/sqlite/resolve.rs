@@ -22,7 +22,7 @@ use crate::store::error::StoreError;
 
 /// What is read of a call; when it ended, by [`END`], comes after it.
 const CALL: &str = "SELECT c.call, c.call_id, c.graph_id, c.state, c.started_at, c.ended_at, \
-                    c.last_seen_at, c.rings_until, ";
+                    c.last_seen_at, c.rings_until, c.app_id, ";
 
 /// When a call ended: as it was told, or else when Graph took our deletion of it.
 const END: &str = "coalesce(c.ended_at, \
@@ -67,7 +67,7 @@ pub(super) fn matching(
     while matches.count <= Ambiguity::COUNTED
         && let Some(row) = rows.next()?
     {
-        let end: Option<i64> = row.get(8)?;
+        let end: Option<i64> = row.get(9)?;
         if let Among::Ended { since } = among
             && (end.is_none_or(|end| end < since) || latest.is_some_and(|latest| latest != end))
         {
@@ -220,7 +220,7 @@ impl Candidates {
     /// order they became known, so that the candidates that are listed are always the same.
     fn statement(&self, source: &str, among: Among) -> String {
         let (end, order) = match among {
-            Among::Ended { .. } => (END, "9 DESC, c.call"),
+            Among::Ended { .. } => (END, "10 DESC, c.call"),
             Among::All | Among::Ongoing => ("NULL", "c.call"),
         };
         let conditions = self.conditions.parts.join(" AND ");
@@ -332,6 +332,7 @@ fn read_match(row: &Row<'_>) -> Result<Match, StoreError> {
     let call = Call {
         call_id: CallId::new(&row.get::<_, String>(1)?),
         graph_id: GraphCallId(row.get(2)?),
+        app_id: row.get(8)?,
         state: state.parse().map_err(StoreError::unexpected)?,
         started_at: row.get::<_, Option<i64>>(4)?.map(Timestamp),
         ended_at: row.get::<_, Option<i64>>(5)?.map(Timestamp),

@@ -1,16 +1,17 @@
 //! What the sender asks of the journal: what is due, with a lease; and withdrawal and a new start.
 //! How an attempt ends is in `settle`.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::admit::LAST_OPERATION;
+use super::lease::{effect_possible, invited, lease_one};
 use super::settle::{end, end_unsent};
-use super::{Sqlite, admit, ringing, turns};
+use super::{Sqlite, admit, everybody, ringing, turns};
 use crate::clock::Timestamp;
-use crate::id::{CallId, DeletionId, GraphCallId, ProcessId, TenantId};
-use crate::model::deletion::{DeletionState, REPEATED_BY_THE_STACK};
-use crate::model::plan::{Operation, RejectReason};
-use crate::store::admission::{Before, Claim, Lease, Leased, Settled, StepRef};
+use crate::id::{DeletionId, ProcessId};
+use crate::model::deletion::{ANSWER_LOST, DeletionState, LEG_OVER, REPEATED_BY_THE_STACK};
+use crate::model::plan::Operation;
+use crate::store::admission::{Before, Claim, Lease, Settled, StepRef};
 use crate::store::error::StoreError;
 use crate::store::{Due, Standing};
 
@@ -113,54 +114,21 @@ pub(super) fn lease_due(
     sending: &[StepRef],
 ) -> Result<Due, StoreError> {
     let mut due = Due::default();
-    let found: Vec<DueStep> = connection
-        .prepare_cached(
-            "SELECT s.deletion, s.position, d.call, d.deadline_at, s.operation FROM steps AS s \
-             JOIN deletions AS d ON d.deletion = s.deletion \
-             WHERE s.state = 'open' AND s.next_attempt_at <= ?1 AND d.state = 'open' \
-             ORDER BY s.next_attempt_at LIMIT ?2",
-        )?
-        .query_map(
-            params![now.0, i64::try_from(limit + sending.len()).unwrap_or(i64::MAX)],
-            |row| {
-                Ok(DueStep {
-                    step: StepRef { deletion: row.get(0)?, position: row.get(1)? },
-                    call: row.get(2)?,
-                    deadline: Timestamp(row.get(3)?),
-                    is_reject: row.get::<_, String>(4)? == Operation::Reject.as_str(),
-                })
-            },
-        )?
-        .collect::<Result<_, _>>()?;
-    for DueStep { step, call, deadline, is_reject } in found {
-        if sending.contains(&step) {
+    let mut looked_at = 0;
+    for step in due_steps(connection, now, limit + sending.len())? {
+        if sending.contains(&step.step) {
             due.skipped = true;
             continue;
         }
-        if due.leased.len() + due.over.len() == limit {
+        if looked_at == limit {
             break;
         }
-        let is_late = is_reject && !ringing::still_rings(connection, step, now)?;
-        let too_late = if is_late { ringing::too_late(connection, step)? } else { None };
-        let (state, why) = if turns::is_another_sent(connection, call, step.deletion)? {
-            turns::wait(connection, step, now)?;
-            continue;
-        } else if turns::is_another_taken(connection, call, step.deletion)? {
-            due.over.push(end(connection, step, DeletionState::Gone, None, now)?);
-            continue;
-        } else if let Some(why) = too_late {
-            (DeletionState::Obsolete, why)
-        } else if deadline <= now {
-            (DeletionState::Obsolete, "its deadline passed before Graph took it")
-        } else if admit::held(connection, call)? {
-            (DeletionState::Held, "a hold was set before it was sent")
-        } else {
-            let step =
-                if is_late { ringing::hang_up_instead(connection, step, now)? } else { step };
-            due.leased.push(lease_one(connection, step, now, lease)?);
-            continue;
-        };
-        due.over.push(end_unsent(connection, step, state, why, now)?);
+        match turn_of(connection, &step, now)? {
+            Turn::Send(step) => due.leased.push(lease_one(connection, step, now, lease)?),
+            Turn::Over(over) => due.over.extend(over),
+            Turn::Wait => continue,
+        }
+        looked_at += 1;
     }
     // The same rows as above: one that is never leased must not be due for ever.
     due.next = connection
@@ -182,87 +150,85 @@ struct DueStep {
     call: i64,
     /// The deletion's.
     deadline: Timestamp,
-    is_reject: bool,
+    operation: String,
 }
 
-/// An attempt of this deletion with a number below `before` may have taken effect, or has: the answer
-/// of one whose lease had lapsed may have come and settled nothing. Attempts are counted through, from
-/// step to step; a call that was answered was not rejected by any of them.
-pub(super) fn effect_possible(
-    connection: &Connection,
-    step: StepRef,
-    before: i64,
-) -> Result<bool, StoreError> {
-    Ok(connection
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM attempts AS a JOIN steps AS s ON s.deletion = a.deletion \
-             AND s.position = a.position JOIN deletions AS d ON d.deletion = a.deletion \
-             LEFT JOIN calls AS c ON c.call = d.call WHERE a.deletion = ?1 AND a.number < ?2 \
-             AND (a.effect_possible = 1 OR a.status BETWEEN 200 AND 299) \
-             AND NOT (s.operation = 'reject' AND c.answered_at IS NOT NULL))",
-        )?
-        .query_row(params![step.deletion, before], |row| row.get(0))?)
+impl DueStep {
+    fn is(&self, operation: Operation) -> bool {
+        self.operation == operation.as_str()
+    }
 }
 
-/// Puts the next attempt on disk as started and gives the step to the lease's owner.
-fn lease_one(
+/// What becomes of a step that is due.
+enum Turn {
+    /// This one is sent, which may be another one in its place.
+    Send(StepRef),
+    /// The step is over, and perhaps its deletion with it.
+    Over(Option<Settled>),
+    /// Something else comes first.
+    Wait,
+}
+
+fn due_steps(
     connection: &Connection,
-    step: StepRef,
     now: Timestamp,
-    lease: Lease,
-) -> Result<Leased, StoreError> {
-    let earlier_effect_possible = effect_possible(connection, step, i64::MAX)?;
-    connection
+    limit: usize,
+) -> Result<Vec<DueStep>, StoreError> {
+    let steps = connection
         .prepare_cached(
-            "UPDATE steps SET attempts = attempts + 1, fence = fence + 1, lease_owner = ?3, \
-             lease_until = ?4, next_attempt_at = ?4 WHERE deletion = ?1 AND position = ?2",
+            "SELECT s.deletion, s.position, d.call, d.deadline_at, s.operation FROM steps AS s \
+             JOIN deletions AS d ON d.deletion = s.deletion \
+             WHERE s.state = 'open' AND s.next_attempt_at <= ?1 AND d.state = 'open' \
+             ORDER BY s.next_attempt_at LIMIT ?2",
         )?
-        .execute(params![step.deletion, step.position, lease.owner.to_string(), lease.until.0])?;
-    let leased = connection
-        .prepare_cached(
-            "SELECT s.fence, s.attempts, s.operation, s.deadline_at, d.deletion_id, t.tenant_id, \
-             c.call_id, c.graph_id, s.reject_reason FROM steps AS s JOIN deletions AS d ON d.deletion = s.deletion \
-             JOIN calls AS c ON c.call = d.call JOIN tenants AS t ON t.tenant = d.tenant \
-             WHERE s.deletion = ?1 AND s.position = ?2",
-        )?
-        .query_row(params![step.deletion, step.position], |row| {
-            Ok(read_leased(row, step, earlier_effect_possible))
-        })??;
-    connection
-        .prepare_cached(
-            "INSERT INTO attempts (deletion, position, number, tenant, started_at) \
-             SELECT deletion, position, attempts, tenant, ?3 FROM steps \
-             WHERE deletion = ?1 AND position = ?2",
-        )?
-        .execute(params![step.deletion, step.position, now.0])?;
-    Ok(leased)
+        .query_map(params![now.0, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            Ok(DueStep {
+                step: StepRef { deletion: row.get(0)?, position: row.get(1)? },
+                call: row.get(2)?,
+                deadline: Timestamp(row.get(3)?),
+                operation: row.get(4)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(steps)
 }
 
-fn read_leased(
-    row: &Row<'_>,
-    step: StepRef,
-    earlier_effect_possible: bool,
-) -> Result<Leased, StoreError> {
-    let operation: String = row.get(2)?;
-    let deletion_id: String = row.get(4)?;
-    let reject_reason: Option<String> = row.get(8)?;
-    Ok(Leased {
-        step,
-        fence: row.get(0)?,
-        attempt: row.get(1)?,
-        deletion_id: deletion_id.parse().map_err(StoreError::unexpected)?,
-        tenant: TenantId::new(&row.get::<_, String>(5)?),
-        call_id: CallId::new(&row.get::<_, String>(6)?),
-        graph_id: GraphCallId(row.get(7)?),
-        operation: Operation::from_word(&operation)
-            .ok_or_else(|| StoreError::unexpected(format!("operation {operation}")))?,
-        reject_reason: reject_reason
-            .as_deref()
-            .and_then(RejectReason::from_word)
-            .unwrap_or_default(),
-        earlier_effect_possible,
-        deadline: Timestamp(row.get(3)?),
-    })
+fn turn_of(connection: &Connection, due: &DueStep, now: Timestamp) -> Result<Turn, StoreError> {
+    let step = due.step;
+    let over = |state, why| end_unsent(connection, step, state, why, now).map(Turn::Over);
+    // Doing it twice invites twice.
+    if due.is(Operation::Invite) && effect_possible(connection, step, i64::MAX)? {
+        let settled = end(connection, step, DeletionState::Unknown, Some(ANSWER_LOST), now)?;
+        return Ok(Turn::Over(settled));
+    }
+    if turns::is_another_sent(connection, due.call, step.deletion)? {
+        turns::wait(connection, step, now)?;
+        return Ok(Turn::Wait);
+    }
+    if turns::is_another_taken(connection, due.call, step.deletion)? {
+        return match turns::too_late(connection, step, due.call)? {
+            Some(why) => over(DeletionState::Obsolete, why),
+            None => end(connection, step, DeletionState::Gone, None, now).map(Turn::Over),
+        };
+    }
+    if turns::is_leg_over(connection, step)? {
+        return over(DeletionState::Obsolete, LEG_OVER);
+    }
+    let is_late =
+        due.is(Operation::Reject) && ringing::still_rings(connection, step, now)?.is_none();
+    if is_late && let Some(why) = ringing::too_late(connection, step)? {
+        return over(DeletionState::Obsolete, why);
+    }
+    if due.deadline <= now {
+        return over(DeletionState::Obsolete, "its deadline passed before Graph took it");
+    }
+    if admit::held(connection, due.call)? {
+        return over(DeletionState::Held, "a hold was set before it was sent");
+    }
+    if due.is(Operation::Invite) && turns::is_replaced_held(connection, step)? {
+        return over(DeletionState::Held, "a hold was set on the call that it drops");
+    }
+    if is_late { ringing::hang_up_instead(connection, step, now) } else { Ok(step) }.map(Turn::Send)
 }
 
 fn withdraw(
@@ -283,8 +249,10 @@ fn withdraw(
         .optional()?;
     if let Some(step) = untouched {
         let failure = "withdrawn: its caller was answered before any attempt began";
-        let settled = end(connection, step, DeletionState::Cancelled, Some(failure), now)?;
-        return Ok(Standing::Withdrawn(settled));
+        let ended = end(connection, step, DeletionState::Cancelled, Some(failure), now)?;
+        if let Some(settled) = ended {
+            return Ok(Standing::Withdrawn(settled));
+        }
     }
     Ok(match standing(connection, deletion)? {
         Some(settled) if settled.state.is_open() => Standing::Begun,
@@ -294,19 +262,23 @@ fn withdraw(
 }
 
 fn standing(connection: &Connection, deletion: DeletionId) -> Result<Option<Settled>, StoreError> {
-    connection
+    let known = connection
         .prepare_cached(&format!(
-            "SELECT d.state, d.failure, {LAST_OPERATION} FROM deletions AS d \
+            "SELECT d.deletion, d.state, d.failure, {LAST_OPERATION} FROM deletions AS d \
              WHERE d.deletion_id = ?1"
         ))?
         .query_row([deletion.to_string()], |row| {
-            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, Option<String>>(2)?))
+            let operation: Option<String> = row.get(3)?;
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get(2)?, operation))
         })
-        .optional()?
-        .map(|(state, failure, operation)| {
-            let state = state.parse().map_err(StoreError::unexpected)?;
-            let operation = operation.as_deref().and_then(Operation::from_word);
-            Ok(Settled { deletion_id: deletion, state, failure, operation })
-        })
-        .transpose()
+        .optional()?;
+    let Some((row, state, failure, operation)) = known else { return Ok(None) };
+    Ok(Some(Settled {
+        deletion_id: deletion,
+        state: state.parse().map_err(StoreError::unexpected)?,
+        failure,
+        operation: operation.as_deref().and_then(Operation::from_word),
+        progress: everybody::progress(connection, row)?,
+        invited: invited(connection, row)?,
+    }))
 }

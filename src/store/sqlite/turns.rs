@@ -1,18 +1,23 @@
-//! Two deletions of one call, a `DeleteCall` and a `RejectCall`: they take turns, so that nothing is sent
-//! for the second one while Graph has not answered the first, nor once Graph has taken it.
+//! Several deletions of one call. A `DeleteCall` and a `RejectCall` take turns, so that nothing is sent for
+//! the second one while Graph has not answered the first, nor once Graph has taken it. Single participants
+//! are removed and invited beside each other, until our own leg is over.
 
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
+use super::{admit, ringing};
 use crate::clock::Timestamp;
+use crate::model::deletion::LEG_OVER;
 use crate::store::admission::StepRef;
 use crate::store::error::StoreError;
 
 /// After so long it is looked again whose turn it is.
 const TURN: Duration = Duration::from_millis(200);
 
-/// Another deletion of the call is being sent, or may have been when the process stopped.
+/// Another deletion that ends our leg of the call is being sent, or may have been when the process
+/// stopped. A removal does not wait for what else is done before our leg ends; an invitation waits while
+/// everybody is removed.
 pub(super) fn is_another_sent(
     connection: &Connection,
     call: i64,
@@ -22,19 +27,21 @@ pub(super) fn is_another_sent(
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM deletions AS d JOIN steps AS s \
              ON s.deletion = d.deletion WHERE d.call = ?1 AND d.deletion <> ?2 \
-             AND d.state = 'open' AND s.state = 'open' AND s.lease_owner IS NOT NULL)",
+             AND d.state = 'open' AND s.state = 'open' AND d.kind IN ('DeleteCall', 'RejectCall') \
+             AND CASE (SELECT kind FROM deletions WHERE deletion = ?2) \
+             WHEN 'InviteParticipant' THEN d.scope = 'all' OR s.lease_owner IS NOT NULL \
+             AND s.operation IN ('hang-up', 'reject') \
+             WHEN 'DeleteParticipant' THEN s.lease_owner IS NOT NULL \
+             AND s.operation IN ('hang-up', 'reject') \
+             ELSE s.lease_owner IS NOT NULL END)",
         )?
         .query_row(params![call, deletion], |row| row.get(0))?)
 }
 
-/// Graph has taken the deletion `d` of the call `c`, and nothing that was told since says otherwise: a
-/// call that was answered was not rejected, whatever Graph said of it.
-pub(super) const IS_TAKEN: &str = "(d.state IN ('sent', 'confirmed', 'gone') AND NOT (\
-     (c.answered_at IS NOT NULL OR c.state NOT IN ('incoming', 'terminating', 'terminated')) \
-     AND EXISTS (SELECT 1 FROM steps AS r WHERE r.deletion = d.deletion \
-     AND r.operation = 'reject') \
-     AND NOT EXISTS (SELECT 1 FROM steps AS r WHERE r.deletion = d.deletion \
-     AND r.operation <> 'reject' AND r.state IN ('sent', 'gone'))))";
+/// Graph has taken the deletion `d` to end our leg of its call. One that only rejected a call that was
+/// answered is no longer among these: see the trigger `calls_not_rejected`.
+pub(super) const IS_TAKEN: &str =
+    "(d.kind IN ('DeleteCall', 'RejectCall') AND d.state IN ('sent', 'confirmed', 'gone'))";
 
 /// Graph has taken another deletion of the call, so that nothing is left for this one to do.
 pub(super) fn is_another_taken(
@@ -44,10 +51,72 @@ pub(super) fn is_another_taken(
 ) -> Result<bool, StoreError> {
     Ok(connection
         .prepare_cached(&format!(
-            "SELECT EXISTS (SELECT 1 FROM deletions AS d JOIN calls AS c ON c.call = d.call \
+            "SELECT EXISTS (SELECT 1 FROM deletions AS d \
              WHERE d.call = ?1 AND d.deletion <> ?2 AND {IS_TAKEN})"
         ))?
         .query_row(params![call, deletion], |row| row.get(0))?)
+}
+
+/// The step is to remove one of everybody, and our leg, without which nobody can be removed, has ended.
+pub(super) fn is_leg_over(connection: &Connection, step: StepRef) -> Result<bool, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM steps AS s JOIN deletions AS d ON d.deletion = s.deletion \
+             JOIN calls AS c ON c.call = d.call WHERE s.deletion = ?1 AND s.position = ?2 \
+             AND s.operation = 'remove-participant' AND d.scope = 'all' \
+             AND c.ended_at IS NOT NULL)",
+        )?
+        .query_row(params![step.deletion, step.position], |row| row.get(0))?)
+}
+
+/// Why a step whose call another deletion has ended is too late; none when the other did all that was
+/// asked for by this one, which is gone with it.
+pub(super) fn too_late(
+    connection: &Connection,
+    step: StepRef,
+    call: i64,
+) -> Result<Option<&'static str>, StoreError> {
+    let (kind, operation): (String, String) = connection
+        .prepare_cached(
+            "SELECT d.kind, s.operation FROM steps AS s JOIN deletions AS d \
+             ON d.deletion = s.deletion WHERE s.deletion = ?1 AND s.position = ?2",
+        )?
+        .query_row(params![step.deletion, step.position], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let is_participant = ["remove-participant", "invite"].contains(&operation.as_str());
+    if is_participant {
+        return Ok(Some(LEG_OVER));
+    }
+    // What was hung up was not rejected.
+    let is_rejected = was_rejected(connection, call)? && !ringing::was_answered(connection, step)?;
+    if kind == "RejectCall" && !is_rejected {
+        return ringing::too_late(connection, step);
+    }
+    Ok(None)
+}
+
+fn was_rejected(connection: &Connection, call: i64) -> Result<bool, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM deletions AS d JOIN steps AS s \
+             ON s.deletion = d.deletion WHERE d.call = ?1 AND s.operation = 'reject' \
+             AND s.state = 'sent')",
+        )?
+        .query_row([call], |row| row.get(0))?)
+}
+
+/// A hold stands on the call that the user of this invitation leaves, which drops it.
+pub(super) fn is_replaced_held(connection: &Connection, step: StepRef) -> Result<bool, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT c.call FROM invitations AS i JOIN calls AS c ON c.tenant = i.tenant \
+         AND (c.graph_id = i.replaces OR c.graph_key = i.replaces) WHERE i.deletion = ?1",
+    )?;
+    let mut rows = statement.query([step.deletion])?;
+    while let Some(row) = rows.next()? {
+        if admit::held(connection, row.get(0)?)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Has this step wait for the other's answer.

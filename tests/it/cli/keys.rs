@@ -95,6 +95,23 @@ fn what_makes_no_key_is_refused_with_what_would() {
         (&["--name", "abc", "--expires", "2020-01-01T00:00:00Z"][..], "lies in the past"),
         (&["--name", "abc", "--expires", "0d"][..], "lies in the past"),
         (&["--name", "abc", "--tenant", "common"][..], "expected the tenant's GUID"),
+        (
+            &["--name", "abc", "--right", "scope-all"][..],
+            "--right: scope-all does nothing without DeleteCall",
+        ),
+        (
+            &[
+                "--name",
+                "abc",
+                "--right",
+                "DeleteCall",
+                "--right",
+                "scope-all:1",
+                "--right",
+                "scope-all:5",
+            ][..],
+            "is there twice with different numbers",
+        ),
         (&[][..], "--name <NAME>"),
     ] {
         let ended = place.run(&[&["keys", "create"], args].concat()).expect(64);

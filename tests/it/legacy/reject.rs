@@ -34,22 +34,6 @@ async fn knows(gateway: &Gateway, id: &str, state: &str) {
     until(&format!("the registry knows call {id} as {state}"), probe).await;
 }
 
-/// What was asked of Graph about calls: method, path behind all calls, body.
-async fn asked(gateway: &Gateway) -> Vec<String> {
-    let requests = gateway.graph.requests().await;
-    let ours = |request: &Value| {
-        let path = request["path"].as_str()?.strip_prefix("/v1.0/communications/calls/")?;
-        let body = request["body"].as_str().map(|body| format!(" {body}")).unwrap_or_default();
-        Some(format!("{} {path}{body}", request["method"].as_str()?))
-    };
-    requests.iter().filter_map(ours).collect()
-}
-
-async fn has_asked(gateway: &Gateway, count: usize) {
-    let probe = async || (asked(gateway).await.len() >= count).then_some(());
-    until(&format!("Graph is asked {count} times"), probe).await;
-}
-
 /// The operations of the one deletion with their states, in their order.
 fn steps(gateway: &Gateway) -> String {
     gateway.value(
@@ -64,12 +48,12 @@ async fn a_call_that_rings_is_rejected_and_its_end_is_ours() {
     let id = ring(&gateway, json!({})).await;
     let dry = gateway.delete("extension=8856&status=ongoing&dryRun=1").await;
     assert_eq!((dry.word(), dry.element("Operation")), ("would_send", "reject"));
-    assert!(asked(&gateway).await.is_empty());
+    assert!(gateway.asked().await.is_empty());
 
     let answer = gateway.delete("extension=8856&status=ongoing&detail=1").await;
     assert_eq!((answer.code(), answer.word()), (0, "sent"), "{}", answer.body);
     assert_eq!(answer.element("Operation"), "reject");
-    assert_eq!(asked(&gateway).await, [format!("POST {id}/reject {{\"reason\":\"none\"}}")]);
+    assert_eq!(gateway.asked().await, [format!("POST {id}/reject {{\"reason\":\"none\"}}")]);
     let deletion = answer.element("DeletionID").to_owned();
     gateway.settles(&deletion, "confirmed").await;
     let query = gateway.key.ask("GetDeletion", &format!("deletionID={deletion}&responseType=JSON"));
@@ -93,7 +77,7 @@ async fn a_call_that_is_answered_before_it_could_be_rejected_is_hung_up_and_nobo
     let mut client = gateway.connect().await;
     let query = gateway.query(&format!("callID={id}&detail=1"));
     client.send(format!("GET /verba/api?{query} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
-    has_asked(&gateway, 1).await;
+    gateway.has_asked(1).await;
     gateway.graph.move_on(&id, "answer", &json!({})).await;
     let answer = client.answer().await;
     assert_eq!(
@@ -103,7 +87,7 @@ async fn a_call_that_is_answered_before_it_could_be_rejected_is_hung_up_and_nobo
         answer.body
     );
     let reject = format!("POST {id}/reject {{\"reason\":\"none\"}}");
-    assert_eq!(asked(&gateway).await, [reject, format!("DELETE {id}")]);
+    assert_eq!(gateway.asked().await, [reject, format!("DELETE {id}")]);
     gateway.settles(answer.element("DeletionID"), "confirmed").await;
     assert_eq!(steps(&gateway), "reject obsolete, hang-up sent");
 }
@@ -119,7 +103,7 @@ async fn a_404_to_a_reject_is_asked_again_as_a_hang_up() {
         let answer = gateway.delete(&format!("callID={id}&detail=1")).await;
         assert_eq!(answer.word(), word, "{}", answer.body);
         let reject = format!("POST {id}/reject {{\"reason\":\"none\"}}");
-        assert_eq!(asked(&gateway).await, [reject, format!("DELETE {id}")]);
+        assert_eq!(gateway.asked().await, [reject, format!("DELETE {id}")]);
         gateway.settles(answer.element("DeletionID"), state).await;
     }
 }
@@ -179,7 +163,7 @@ async fn what_graph_puts_off_beyond_the_ringing_is_hung_up_no_earlier_than_it_as
         answer.body
     );
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
-    assert_eq!(asked(&gateway).await.len(), 2);
+    assert_eq!(gateway.asked().await.len(), 2);
 }
 
 #[tokio::test]
@@ -234,7 +218,7 @@ async fn a_rejection_is_sent_with_its_reason_and_recorded_as_one() {
         assert_eq!(answer.attribute("type"), "RejectCall");
         assert_eq!(answer.element("Operation"), "reject");
         let body = format!("POST {id}/reject {{\"reason\":\"{reason}\"}}");
-        assert_eq!(asked(&gateway).await.last(), Some(&body));
+        assert_eq!(gateway.asked().await.last(), Some(&body));
         let deletion = answer.element("DeletionID").to_owned();
         gateway.settles(&deletion, "confirmed").await;
         let audited = |entry: &Value| entry["deletion_id"] == deletion.as_str();
@@ -251,7 +235,7 @@ async fn a_rejection_is_sent_with_its_reason_and_recorded_as_one() {
             ("already_deleted", &*deletion)
         );
     }
-    assert_eq!(asked(&gateway).await.len(), 3);
+    assert_eq!(gateway.asked().await.len(), 3);
     let kinds: String = gateway.value("SELECT group_concat(DISTINCT kind) FROM deletions");
     assert_eq!(kinds, "RejectCall");
 }
@@ -292,7 +276,7 @@ async fn what_does_not_ring_is_not_rejected() {
     gateway.clock.advance(Duration::from_secs(16));
     let late = reject("callID=nobody").await;
     assert_eq!(late.word(), "not_found");
-    assert_eq!((gateway.recorded(), asked(&gateway).await.len()), (0, 0));
+    assert_eq!((gateway.recorded(), gateway.asked().await.len()), (0, 0));
 }
 
 #[tokio::test]
@@ -313,7 +297,7 @@ async fn an_unknown_reason_and_a_key_without_the_right_reject_nothing() {
         assert_eq!((answer.code(), answer.word()), (-20, "bad_parameter"), "{parameter}");
         assert!(answer.element("ErrorMessage").starts_with(text), "{}", answer.body);
     }
-    assert_eq!((gateway.recorded(), asked(&gateway).await.len()), (0, 0));
+    assert_eq!((gateway.recorded(), gateway.asked().await.len()), (0, 0));
 }
 
 #[tokio::test]
@@ -334,7 +318,7 @@ async fn a_rejection_that_came_too_late_is_never_a_hang_up() {
         let mut client = gateway.connect().await;
         let query = key.ask("RejectCall", &format!("callID={id}&detail=1"));
         client.send(format!("GET /verba/api?{query} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
-        has_asked(&gateway, 1).await;
+        gateway.has_asked(1).await;
         if is_told {
             gateway.graph.move_on(&id, "answer", &json!({})).await;
         }
@@ -343,7 +327,7 @@ async fn a_rejection_that_came_too_late_is_never_a_hang_up() {
         let text = "Call cannot be rejected any more: DeleteCall would end it.";
         assert_eq!(answer.element("ErrorMessage"), text);
         gateway.settles(answer.element("DeletionID"), "obsolete").await;
-        assert_eq!(asked(&gateway).await.len(), 1);
+        assert_eq!(gateway.asked().await.len(), 1);
         assert_eq!(gateway.graph.state(&id).await, "established");
         // What the text says is true.
         gateway.announce(json!({})).await;
@@ -377,7 +361,7 @@ async fn a_rejection_and_a_deletion_at_once_are_sent_once() {
         assert_eq!((second.code(), second.word()), (0, "gone"), "{}", second.body);
         let first = client.answer().await;
         assert_eq!((first.code(), first.word()), (0, "sent"), "{}", first.body);
-        assert_eq!(asked(&gateway).await.len(), 1, "{rejected_first}");
+        assert_eq!(gateway.asked().await.len(), 1, "{rejected_first}");
         assert_eq!(gateway.recorded(), 2);
     }
 }

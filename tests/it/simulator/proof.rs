@@ -135,6 +135,29 @@ async fn a_token_is_for_the_app_that_logged_in_and_the_tenant_of_the_call() {
 }
 
 #[tokio::test]
+async fn two_tenants_at_once_have_tokens_for_their_own_apps() {
+    const OTHER: &str = "57dab8b1-894c-409a-b240-bd8beae78896";
+    let (graph, mut receiver) = told(json!({})).await;
+    for (tenant, app) in [(TENANT, "first"), (OTHER, "second")] {
+        let mut form = TOKEN_FORM;
+        form[1].1 = app;
+        let path = format!("/{tenant}/oauth2/v2.0/token");
+        graph.request(Method::POST, &path).form(&form).send().await.unwrap();
+    }
+    let mut told_to = async |call: Value| {
+        graph.make(call).await;
+        let claims = token(&mut receiver).await.claims;
+        [&claims["aud"], &claims["tid"]].map(|claim| claim.as_str().unwrap().to_owned())
+    };
+    assert_eq!(told_to(json!({"tenantId": TENANT})).await, ["first", TENANT]);
+    assert_eq!(told_to(json!({"tenantId": OTHER})).await, ["second", OTHER]);
+    let said = json!({"tenantId": TENANT, "appId": "third"});
+    assert_eq!(told_to(said).await, ["third", TENANT]);
+    assert_eq!(told_to(json!({})).await, ["second", OTHER], "the last login's tenant");
+    assert_eq!(told_to(json!({"tenantId": "nobody"})).await, ["second", "nobody"]);
+}
+
+#[tokio::test]
 async fn a_new_key_takes_the_place_of_the_old_one_or_stands_beside_it() {
     let (graph, mut receiver) = told(json!({})).await;
     let rotate = async |body| {

@@ -39,6 +39,12 @@ impl Graph {
         self.control(Method::POST, "/sim/callback", callback).await;
     }
 
+    /// Says what is right for an app, a tenant or the machine, as `POST /sim/apps`, `/sim/tenants` or
+    /// `/sim/identity` takes it.
+    pub(crate) async fn say(&self, of: &str, what: &Value) {
+        self.control(Method::POST, &format!("/sim/{of}"), what).await;
+    }
+
     /// Moves a call on: `answer`, `end` or `participants`, with what that takes.
     pub(crate) async fn move_on(&self, id: &str, how: &str, body: &Value) {
         self.control(Method::POST, &format!("/sim/calls/{id}/{how}"), body).await;

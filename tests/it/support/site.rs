@@ -16,6 +16,8 @@ use super::{soon, until};
 
 /// The tenant that every site can log in to.
 pub(crate) const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+/// The app of every site.
+pub(crate) const CLIENT_ID: &str = "2891555a-92ff-42e6-80fa-6e1300c6b5c6";
 /// The client secret of every site's app.
 pub(crate) const CLIENT_SECRET: &str = "planted-client-secret-5f0c";
 
@@ -83,8 +85,18 @@ impl Site {
 
     /// An installation whose configuration has these lines besides, such as `legacy.wait = "1s"`.
     pub(crate) async fn with(lines: &str) -> Self {
+        let secret = format!("graph.client_secret = \"{CLIENT_SECRET}\"");
+        Self::proving(lines, |_folder, _graph| secret).await
+    }
+
+    /// The same with an app that proves itself with what `credential` writes into the configuration.
+    pub(crate) async fn proving(
+        lines: &str,
+        credential: impl FnOnce(&Path, &Graph) -> String,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let graph = Graph::start().await;
+        let credential = credential(folder.path(), &graph);
         let url = graph.url();
         let database = folder.path().join("callgate.db");
         let text = format!(
@@ -93,8 +105,7 @@ impl Site {
              notifications.openid_urls = [\"{url}/v1/.well-known/OpenIdConfiguration\"]\n\
              store.url = \"sqlite:{}\"\ngraph.base_url = \"{url}\"\ngraph.login_url = \"{url}\"\n\
              graph.allow_other_host = true\ngraph.tenant_id = \"{TENANT}\"\n\
-             graph.client_id = \"2891555a-92ff-42e6-80fa-6e1300c6b5c6\"\n\
-             graph.client_secret = \"{CLIENT_SECRET}\"\n{lines}\n",
+             graph.client_id = \"{CLIENT_ID}\"\n{credential}\n{lines}\n",
             database.display()
         );
         std::fs::write(folder.path().join("callgate.toml"), text).expect("a file can be written");

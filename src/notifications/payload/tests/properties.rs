@@ -13,11 +13,12 @@ const NAMES: &str = "value Value changeType resource resourceUrl resourceData id
     @odata.type state callState STATE direction resultInfo code subcode message terminationReason \
     source targets identity phone user guest encrypted application displayName callRoutes original \
     final participants participant deltaParticipants sequenceNumber info removedState call \
-    participantId tenantId other";
+    participantId tenantId myParticipantId status clientContext other";
 
 const WORDS: &str = "created Deleted updated incoming Terminated established hold ended c-1 c-5 \
     +49301238856 8:orgid:x #microsoft.graph.call #microsoft.graph.participant \
-    #microsoft.graph.deltaParticipants #microsoft.graph.participantLeftNotification";
+    #microsoft.graph.deltaParticipants #microsoft.graph.participantLeftNotification \
+    #microsoft.graph.inviteParticipantsOperation o completed Failed p-7";
 
 const PATHS: &str = "/communications/calls/c-1 /app/calls/c-2 /applications/a/calls/c%2F3 \
     /communications/calls/c-1/participants /communications/calls/c-1/participants/p-1 \
@@ -169,6 +170,17 @@ fn check(document: &Value) {
         assert!(!change.deleted || is_said("deleted"), "{body}");
         for party in &change.parties {
             assert!(found.contains(&party.raw), "{party:?}: {body}");
+        }
+        if let Some(own) = &change.my_participant_id {
+            assert!(found.contains(own), "{own}: {body}");
+        }
+        if let Some(invitation) = &change.invitation {
+            if let Some(participant) = &invitation.participant_id {
+                assert!(found.contains(participant), "{participant}: {body}");
+            }
+            let operation = |text: &String| text.contains(&invitation.operation_id);
+            assert!(found.iter().any(operation), "{invitation:?}: {body}");
+            assert!(change.roster.is_none() && !change.deleted, "{body}");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::deletions::time;
 
 const MEMBERS: &str = "SELECT participant_id, raw, normalised, user_id, display_name, joined_at, \
-                       left_at, sequence FROM roster WHERE call = ?1";
+                       left_at, sequence, app_id FROM roster WHERE call = ?1";
 
 /// Merges what was told of the roster of `call`; gives whether that was news.
 pub(super) fn merge(
@@ -73,6 +73,7 @@ fn read(row: &Row<'_>) -> Result<Member, StoreError> {
         joined_at: time(row, 5)?,
         left_at: time(row, 6)?,
         sequence: row.get(7)?,
+        app_id: row.get(8)?,
     })
 }
 
@@ -80,12 +81,13 @@ fn write(call: &Call<'_>, id: &str, member: &Member) -> Result<(), StoreError> {
     call.connection
         .prepare_cached(
             "INSERT INTO roster (call, participant_id, tenant, raw, normalised, user_id, \
-             display_name, joined_at, left_at, sequence, ended_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
+             display_name, joined_at, left_at, sequence, ended_at, app_id) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
              ON CONFLICT (call, participant_id) DO UPDATE SET raw = excluded.raw, \
              normalised = excluded.normalised, user_id = excluded.user_id, \
              display_name = excluded.display_name, joined_at = excluded.joined_at, \
-             left_at = excluded.left_at, sequence = excluded.sequence",
+             left_at = excluded.left_at, sequence = excluded.sequence, \
+             app_id = excluded.app_id",
         )?
         .execute(params![
             call.row,
@@ -98,7 +100,8 @@ fn write(call: &Call<'_>, id: &str, member: &Member) -> Result<(), StoreError> {
             member.joined_at.map(|at| at.0),
             member.left_at.map(|at| at.0),
             member.sequence,
-            call.ended_at.map(|at| at.0)
+            call.ended_at.map(|at| at.0),
+            member.app_id
         ])?;
     Ok(())
 }

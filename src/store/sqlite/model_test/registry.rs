@@ -3,14 +3,15 @@
 use rusqlite::{Connection, params};
 
 use super::super::{calls, create_private, open_writer};
+use super::deletions::Recorded;
+use super::people::{self, OnRoster};
 use crate::clock::Timestamp;
 use crate::id::{CallId, DeletionId, GraphCallId};
 use crate::model::call::{Call, CallState, Party};
-use crate::model::deletion::{DeletionState, REPEATED_BY_THE_STACK};
+use crate::model::deletion::{DeletionKind, REPEATED_BY_THE_STACK};
 use crate::model::number::Number;
 use crate::model::selector::{Selector, StatusWord};
-use crate::store::admission::Selection;
-use crate::store::fixture::{NOW, selection_rules};
+use crate::store::fixture::NOW;
 use crate::store::records::ImportedCall;
 use crate::store::schema;
 
@@ -89,7 +90,7 @@ impl Dice {
         self.roll(sides) == 0
     }
 
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+    pub(super) fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         from[self.roll(from.len())]
     }
 
@@ -164,39 +165,10 @@ pub(super) struct Known {
     pub(super) meeting: Option<String>,
     pub(super) parties: Vec<Party>,
     pub(super) roster: Vec<OnRoster>,
+    /// Our own place in it.
+    pub(super) ours: Option<String>,
     /// When Graph took the deletion that is noted at the call.
     pub(super) deleted_at: Option<Timestamp>,
-}
-
-/// One who is or was in a call.
-#[derive(Debug)]
-pub(super) struct OnRoster {
-    pub(super) number: Option<String>,
-    pub(super) user: Option<String>,
-    pub(super) left: bool,
-}
-
-impl OnRoster {
-    fn random(dice: &mut Dice) -> Self {
-        let mut maybe = || {
-            let normalised = Number::parse(dice.pick(&NUMBERS)).unwrap().normalised;
-            (!dice.one_in(3)).then_some(normalised)
-        };
-        Self { number: maybe(), user: maybe(), left: dice.one_in(3) }
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Recorded {
-    pub(super) row: i64,
-    pub(super) id: DeletionId,
-    pub(super) key: i64,
-    pub(super) by_delete_call: bool,
-    pub(super) selector: String,
-    pub(super) call: usize,
-    pub(super) state: DeletionState,
-    pub(super) created_at: Timestamp,
-    pub(super) abandoned: bool,
 }
 
 impl Registry {
@@ -204,17 +176,27 @@ impl Registry {
         &mut self,
         connection: &Connection,
         dice: &mut Dice,
-        selectors: &[Selector],
+        asked: &[(Selector, DeletionKind)],
     ) {
         for _ in 0..dice.roll(9) {
             self.add_call(connection, dice);
         }
-        for _ in 0..dice.roll(6) {
-            self.add_deletion(connection, dice, selectors);
+        for _ in 0..dice.roll(8) {
+            self.add_deletion(connection, dice, asked);
         }
         for _ in 0..dice.roll(6) / 4 {
             self.add_hold(connection, dice);
         }
+    }
+
+    /// Names one of the calls by its id, with its tenant, or, half of the time, none.
+    pub(super) fn call_id(&self, dice: &mut Dice) -> Option<(Selector, i64)> {
+        if self.calls.is_empty() || dice.one_in(2) {
+            return None;
+        }
+        let known = &self.calls[dice.roll(self.calls.len())];
+        let call_id = Some(known.call.call_id.to_string());
+        Some((Selector { call_id, ..nothing() }, known.tenant))
     }
 
     fn add_call(&mut self, connection: &Connection, dice: &mut Dice) {
@@ -252,26 +234,8 @@ impl Registry {
         );
         let row =
             connection.query_row("SELECT max(call) FROM calls", (), |row| row.get(0)).unwrap();
-        let roster: Vec<_> = (0..dice.roll(3)).map(|_| OnRoster::random(dice)).collect();
-        for (position, one) in roster.iter().enumerate() {
-            connection
-                .prepare_cached(
-                    "INSERT INTO roster (call, participant_id, tenant, normalised, user_id, \
-                     left_at, ended_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                )
-                .unwrap()
-                .execute(params![
-                    row,
-                    position.to_string(),
-                    tenant,
-                    one.number,
-                    one.user,
-                    one.left.then_some(NOW.0),
-                    call.ended_at.map(|at| at.0)
-                ])
-                .unwrap();
-        }
-        let state = match (ended_at, dice.roll(8)) {
+        let roster = people::roster(connection, dice, (row, tenant), call.ended_at);
+        let state = match (ended_at, dice.roll(6)) {
             (Some(_), _) => CallState::Terminated,
             (None, 0 | 1) => CallState::Terminating,
             (None, 2) => CallState::Incoming,
@@ -289,10 +253,12 @@ impl Registry {
             meeting: call.meeting_id,
             parties: call.parties,
             roster,
+            ours: dice.one_in(4).then(|| people::id(dice)),
             deleted_at: None,
             call: Call {
                 call_id,
                 graph_id: call.graph_id,
+                app_id: dice.one_in(2).then(|| dice.pick(&people::APPS).to_owned()),
                 state,
                 started_at: Some(NOW),
                 ended_at,
@@ -303,7 +269,7 @@ impl Registry {
         connection
             .prepare_cached(
                 "UPDATE calls SET chain_id = ?2, thread_id = ?3, join_meeting_id = ?4, state = ?5, \
-                 ended_at = ?6, last_seen_at = ?7 WHERE call = ?1",
+                 ended_at = ?6, last_seen_at = ?7, app_id = ?8, my_participant_id = ?9 WHERE call = ?1",
             )
             .unwrap()
             .execute(params![
@@ -313,77 +279,12 @@ impl Registry {
                 known.join_meeting,
                 state.as_str(),
                 ended_at.map(|at| at.0),
-                last_seen_at.0
+                last_seen_at.0,
+                known.call.app_id,
+                known.ours
             ])
             .unwrap();
         self.calls.push(known);
-    }
-
-    fn add_deletion(&mut self, connection: &Connection, dice: &mut Dice, selectors: &[Selector]) {
-        use DeletionState::{Cancelled, Confirmed, Failed, Gone, Open, Sent, Unknown};
-        if self.calls.is_empty() {
-            return;
-        }
-        let call = dice.roll(self.calls.len());
-        let states = [Open, Open, Sent, Sent, Confirmed, Gone, Failed, Cancelled, Unknown];
-        let state = states[dice.roll(states.len())];
-        let by_delete_call = !dice.one_in(8);
-        let is_open = |one: &Recorded| {
-            one.call == call && one.state == Open && one.by_delete_call == by_delete_call
-        };
-        if state == Open && self.deletions.iter().any(is_open) {
-            return;
-        }
-        let ages = [1, 29_999, 30_000, 599_999, 600_000, 600_001];
-        let tenant = self.calls[call].tenant;
-        let selector = selectors[dice.roll(selectors.len())].clone();
-        let selection = Selection::new(tenant, &[], selector, &selection_rules());
-        let recorded = Recorded {
-            row: 0,
-            id: DeletionId::random(),
-            key: tenant * 2 - i64::from(dice.one_in(2)),
-            by_delete_call,
-            selector: selection.canonical,
-            call,
-            state,
-            created_at: Timestamp(NOW.0 - ages[dice.roll(ages.len())]),
-            abandoned: dice.one_in(3),
-        };
-        // The instants at which calls end, and such as lie between, before and after them.
-        let settled_at =
-            NOW + REPEATED_BY_THE_STACK / 2 * (1 + u32::try_from(dice.roll(5)).unwrap());
-        connection
-            .prepare_cached(
-                "INSERT INTO deletions (deletion_id, tenant, kind, key, selector, selector_hash, \
-                 scope, call, state, created_at, deadline_at, abandoned_at, settled_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'leg', ?7, ?8, ?9, 0, ?10, ?11)",
-            )
-            .unwrap()
-            .execute(params![
-                recorded.id.to_string(),
-                tenant,
-                if by_delete_call { "DeleteCall" } else { "RejectCall" },
-                recorded.key,
-                recorded.selector,
-                selection.hash,
-                self.calls[call].row,
-                state.as_str(),
-                recorded.created_at.0,
-                recorded.abandoned.then_some(recorded.created_at.0),
-                (state != Open).then_some(settled_at.0)
-            ])
-            .unwrap();
-        let row = connection.last_insert_rowid();
-        if state.is_taken() {
-            self.calls[call].deleted_at = Some(settled_at);
-            connection
-                .execute(
-                    "UPDATE calls SET deleted_by = ?2 WHERE call = ?1",
-                    [self.calls[call].row, row],
-                )
-                .unwrap();
-        }
-        self.deletions.push(Recorded { row, ..recorded });
     }
 
     fn add_hold(&mut self, connection: &Connection, dice: &mut Dice) {

@@ -160,9 +160,9 @@ async fn the_command_line_shows_the_roster_and_why_the_call_ended() {
         "end reason        200/10550",
         "which means       The app hung up.",
         "verdict           ended_by_us",
-        "PARTICIPANT ID  NUMBER    USER ID  NAME   JOINED                    LEFT",
-        "p-1             +4930777  -        -      2026-11-22T05:32:55.000Z  2026-11-22T05:32:56.000Z",
-        "p-2             -         u-2      Adele  -                         -",
+        "PARTICIPANT ID  STATE   NUMBER    USER ID  NAME   JOINED                    LEFT",
+        "p-1             left    +4930777  -        -      2026-11-22T05:32:55.000Z  2026-11-22T05:32:56.000Z",
+        "p-2             joined  -         u-2      Adele  -                         -",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
@@ -172,12 +172,14 @@ async fn the_command_line_shows_the_roster_and_why_the_call_ended() {
     assert_eq!(shown["end"]["verdict"], "ended_by_us");
     let people = json!([
         {
-            "participantID": "p-1", "number": "+4930777", "userID": null, "displayName": null,
+            "participantID": "p-1", "state": "left", "isUs": false,
+            "number": "+4930777", "userID": null, "appID": null, "displayName": null,
             "joinedAt": "2026-11-22T05:32:55.000Z", "leftAt": "2026-11-22T05:32:56.000Z",
             "sequence": 3,
         },
         {
-            "participantID": "p-2", "number": null, "userID": "u-2", "displayName": "Adele",
+            "participantID": "p-2", "state": "joined", "isUs": false,
+            "number": null, "userID": "u-2", "appID": null, "displayName": "Adele",
             "joinedAt": null, "leftAt": null, "sequence": null,
         },
     ]);

@@ -152,6 +152,7 @@ impl Room {
             normalised: dice.one_in(2).then(|| format!("number-{who}")),
             user_id: dice.one_in(2).then(|| format!("user-{who}")),
             display_name: None,
+            app_id: None,
             removed: false,
             sequence: numbered.then_some(last),
         };
