@@ -11,6 +11,7 @@ use crate::config::legacy::{LegacyConfig, OnPending};
 use crate::config::limits::LimitsConfig;
 use crate::journal::Journal;
 use crate::registry::lookup::Lookup;
+use crate::telemetry::metrics::count::Requests;
 
 /// Nothing in here is optional.
 #[derive(Clone, Debug)]
@@ -20,6 +21,7 @@ pub(crate) struct App {
     pub(crate) lookup: Lookup,
     pub(crate) audit: Audit,
     pub(crate) clock: Clock,
+    pub(crate) requests: Requests,
     pub(crate) limits: LimitsConfig,
     pub(crate) legacy: LegacyConfig,
     /// Graph is at a host that is not Microsoft's, which every detail then says.

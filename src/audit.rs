@@ -106,10 +106,12 @@ impl Audit {
         {
             let refusals = now.iter().map(|(_, refused)| refused.clone()).collect();
             if let Err(error) = self.store.record(refusals).await {
-                tracing::error!(
-                    refusals = unwritten.len(),
-                    "refusals and look-ups could not be recorded: {error}"
-                );
+                if !error.is_shown() {
+                    tracing::error!(
+                        refusals = unwritten.len(),
+                        "refusals and look-ups could not be recorded: {error}"
+                    );
+                }
                 let mut newer = self.held.lock().unwrap_or_else(PoisonError::into_inner);
                 for (alike, refused) in unwritten {
                     fold(&mut newer, alike.clone(), refused.clone());

@@ -4,6 +4,7 @@
 //! here is only which commands there are, and what they share. Nothing here is a shortcut around
 //! the registry, the keys or the journal.
 
+mod backup;
 mod calls;
 mod check;
 mod csv;
@@ -17,6 +18,7 @@ mod keys;
 mod lock;
 mod migrate;
 mod output;
+mod pause;
 pub(crate) mod serve;
 mod simulate;
 mod tokens;
@@ -72,9 +74,9 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 64 wrong usage; 65 bad input, or nothing has this id; 69 the database or an \
-address is not available; 70 our fault; 74 the database is damaged (a missing write-ahead log is not noticed); 78 wrong configuration, wrong \
-pepper, or a database that has to be migrated.";
+Exit codes: 0 done; 64 wrong usage; 65 bad input, or nothing has this id; 69 the database, its disk or an \
+address is not available; 70 our fault; 74 the database is damaged, gone, or lacks its write-ahead log; \
+78 wrong configuration, wrong pepper, no database of ours, or one that has to be migrated.";
 
 #[derive(Args)]
 #[expect(clippy::doc_markdown, reason = "these are help texts")]
@@ -127,6 +129,12 @@ enum Command {
     Check(check::CheckOptions),
     /// Brings the database to this program's schema, after a backup; makes it when there is none
     Migrate(migrate::MigrateOptions),
+    /// Copies the database, also while it is served; verifies such a copy
+    Backup(backup::BackupOptions),
+    /// Sends nothing to Graph any more, for one tenant or for all; requests are recorded and wait
+    Pause(pause::PauseOptions),
+    /// Sends again what was paused
+    Resume(pause::ResumeOptions),
     /// Makes, lists, rotates, revokes and imports API keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -139,7 +147,7 @@ enum Command {
     /// Imports and shows calls
     #[command(subcommand)]
     Calls(calls::CallsCommand),
-    /// Shows deletions
+    /// Lists and exports deletions, tries them again and cancels them
     #[command(subcommand)]
     Deletions(deletions::DeletionsCommand),
     /// Prints a completion script for a shell
@@ -164,7 +172,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
     }
     match command {
         Command::Serve => several_threads()?.block_on(async {
-            serve::run(load(&options)?).await?;
+            Box::pin(serve::run(load(&options)?)).await?;
             Ok(())
         }),
         Command::Demo { once, listen } => {
@@ -177,6 +185,19 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         }
         Command::Check(check) => check::run(&check, &options, terminal),
         Command::Migrate(migrate) => migrate::run(&migrate, &load(&options)?, terminal),
+        Command::Backup(backup) => match backup.verifies() {
+            Some((file, json)) => {
+                telemetry::start(&log);
+                backup::run_verify(file, json, terminal)
+            }
+            None => backup::run(&backup, &load(&options)?, terminal),
+        },
+        Command::Pause(pause) => {
+            one_thread()?.block_on(pause::pause(pause, &load(&options)?, terminal))
+        }
+        Command::Resume(resume) => {
+            one_thread()?.block_on(pause::resume(resume, &load(&options)?, terminal))
+        }
         Command::Keys(keys) => one_thread()?.block_on(keys::run(keys, &load(&options)?, terminal)),
         Command::Users(users) => {
             one_thread()?.block_on(users::run(users, &load(&options)?, terminal))

@@ -26,6 +26,8 @@ pub(crate) use crate::graph::transport::client_builder;
 use crate::graph::transport::{direct_client, http_client};
 use crate::id::TenantId;
 use crate::model::reconcile::is_same_app;
+use crate::telemetry::metrics::count::Counts;
+use crate::telemetry::metrics::label::Login;
 
 mod calls;
 #[cfg(test)]
@@ -149,6 +151,12 @@ impl GraphClient {
     pub(crate) fn in_keys_of(&self, tenant: &TenantId, hint: &'static str) -> Cow<'static, str> {
         let is_further = self.tenant(tenant).is_ok_and(|tenant| tenant.is_further);
         if is_further { in_keys_of(tenant, hint).into() } else { hint.into() }
+    }
+
+    /// What the logins of each tenant have answered.
+    pub(crate) fn logins(&self) -> Vec<(TenantId, Counts<Login>)> {
+        let of = |tenant: &Tenant| (tenant.id.clone(), tenant.tokens.logins.clone());
+        self.tenants.iter().map(of).collect()
     }
 
     /// The app that we are in this tenant; none when it is not configured.

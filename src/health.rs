@@ -1,8 +1,9 @@
 //! Whether this process can serve, and what is wrong meanwhile: flags that its parts set.
 //!
-//! Names and reasons are words of ours, fixed when the program is built, so that no answer made of
-//! them can show configuration, an identifier or a secret.
+//! Names and reasons are words of ours, and the ids of tenants, so that no answer made of them can show
+//! anything else that is configured, an identifier of a call or a secret.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +20,7 @@ pub(crate) struct HealthReport {
     /// Why requests should not be sent here: latch and reason. Empty when ready.
     pub(crate) unready: BTreeMap<&'static str, &'static str>,
     /// What does not work and keeps nobody from asking: part and reason.
-    pub(crate) degraded: BTreeMap<&'static str, &'static str>,
+    pub(crate) degraded: BTreeMap<Cow<'static, str>, Cow<'static, str>>,
 }
 
 impl Health {
@@ -40,12 +41,16 @@ impl Health {
     }
 
     /// This part does not work, and requests are welcome all the same.
-    pub(crate) fn degraded(&self, part: &'static str, reason: &'static str) {
-        self.lock().degraded.insert(part, reason);
+    pub(crate) fn degraded(
+        &self,
+        part: impl Into<Cow<'static, str>>,
+        reason: impl Into<Cow<'static, str>>,
+    ) {
+        self.lock().degraded.insert(part.into(), reason.into());
     }
 
     /// This part works again.
-    pub(crate) fn restored(&self, part: &'static str) {
+    pub(crate) fn restored(&self, part: &str) {
         self.lock().degraded.remove(part);
     }
 

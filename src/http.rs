@@ -8,6 +8,7 @@ mod fold;
 mod head;
 pub(crate) mod health;
 mod log;
+pub(crate) mod metrics;
 mod peer;
 mod respond;
 mod route;
@@ -33,6 +34,7 @@ use crate::id::RequestId;
 use crate::legacy::error::GatewayError;
 use crate::legacy::{self, Answered, LegacyRequest};
 use crate::secret::SafeUri;
+use crate::telemetry::metrics::count::Requests;
 
 /// The legacy API as the server's handler.
 pub(crate) struct LegacyHttp {
@@ -61,7 +63,7 @@ impl LegacyHttp {
             answered
         };
         let refuse = |request: &_, error| legacy::refuse(&self.app, request, error);
-        one_request(&self.rules, request, peer, handle, refuse).await
+        one_request(&self.rules, &self.app.requests, request, peer, handle, refuse).await
     }
 }
 
@@ -69,6 +71,7 @@ impl LegacyHttp {
 /// answers in the caller's format.
 async fn one_request<F: Future<Output = Answered>>(
     rules: &RequestRules,
+    requests: &Requests,
     request: Request<Incoming>,
     peer: IpAddr,
     handle: impl FnOnce(LegacyRequest) -> F,
@@ -78,7 +81,7 @@ async fn one_request<F: Future<Output = Answered>>(
     let uri = SafeUri::new(uri);
     let id = RequestId::random();
     let route = route::route(&method, uri.expose().path(), &rules.paths);
-    let line = AccessLine::begin(id, route, &method);
+    let line = AccessLine::begin(requests, id, route, &method);
     let head = Head::read(&headers);
     let peer = peer::client(peer, &rules.trusted_proxies, &headers);
     let checked = rules.check(route, &method, uri.expose(), head.bytes);
@@ -207,7 +210,8 @@ mod tests {
                 let rules = Arc::clone(&rules);
                 async move {
                     let handle = |request| async move { echo(&request) };
-                    one_request(&rules, request, peer, handle, |_, error| refused(&error)).await
+                    let (requests, refuse) = (Requests::default(), |_: &_, error| refused(&error));
+                    one_request(&rules, &requests, request, peer, handle, refuse).await
                 }
             };
             #[expect(clippy::disallowed_methods, reason = "a test runs the server beside itself")]

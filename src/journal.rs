@@ -5,7 +5,13 @@
 //! same deletion. A request never calls Graph: it admits a deletion here and waits a while.
 
 mod attempt;
+mod breaker;
+mod bucket;
+mod budget;
 pub(crate) mod dispatch;
+mod figures;
+pub(crate) mod operators;
+mod report;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -15,27 +21,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use self::budget::{Budget, Place};
 use self::dispatch::{Dispatch, Ready};
 pub(crate) use self::waiting::Wait;
 use self::waiting::Waiting;
 use crate::access::Actor;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Moment, Timestamp};
+use crate::config::graph::Rate;
 use crate::config::legacy::OnEnded;
 use crate::graph::GraphClient;
 use crate::health::Health;
 use crate::id::{DeletionId, ProcessId, TenantId};
 use crate::model::chain::{AuditEvent, Personal};
-use crate::model::deletion::DeletionKind;
-use crate::model::plan::{Decision, Earlier, Question};
+use crate::model::deletion::{DeletionKind, DeletionState};
+use crate::model::plan::{Decision, Earlier, Operation, Question};
 use crate::model::rights::Right;
 use crate::model::selector::Selector;
 use crate::store::admission::{Admission, Ask, Claim, Decided, Lease, SelectionRules, Settled};
 use crate::store::error::StoreError;
 use crate::store::reconcile::Asking;
 use crate::store::{Standing, Store};
+use crate::telemetry::metrics::count::Counts;
+use crate::telemetry::metrics::label::Judged;
 
 /// The journal. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,11 +55,12 @@ pub(crate) struct Journal {
     process: ProcessId,
     rules: Arc<JournalRules>,
     waiting: Waiting,
-    slots: Arc<Semaphore>,
+    budget: Budget,
     ready: mpsc::UnboundedSender<Ready>,
     wake: Arc<Notify>,
-    /// Something was due when no slot was free.
+    /// Something was due when there was no room for it.
     backlog: Arc<AtomicBool>,
+    attempts: Counts<(Operation, Judged)>,
 }
 
 /// How deletions are decided and sent.
@@ -61,8 +72,10 @@ pub(crate) struct JournalRules {
     pub(crate) on_ended: OnEnded,
     /// How long a deletion is tried.
     pub(crate) deadline: Duration,
-    /// Requests to Graph at the same time.
+    /// Requests to Graph at the same time, of all tenants.
     pub(crate) concurrency: usize,
+    /// How many operations are sent for each tenant.
+    pub(crate) rate: Option<Rate>,
     /// How long one request to Graph may take.
     pub(crate) request_timeout: Duration,
 }
@@ -104,16 +117,19 @@ impl Journal {
         health: Health,
     ) -> (Self, Dispatch) {
         let (sender, receiver) = mpsc::unbounded_channel();
+        let tenants = rules.apps.iter().map(|app| app.tenant.clone());
+        let budget = Budget::new(rules.concurrency, rules.rate, tenants, clock.clone());
         let journal = Self {
             waiting: Waiting::new(store.clone()),
             store,
             clock,
             process: ProcessId::random(),
-            slots: Arc::new(Semaphore::new(rules.concurrency)),
+            budget,
             rules: Arc::new(rules),
             ready: sender,
             wake: Arc::new(Notify::new()),
             backlog: Arc::default(),
+            attempts: Counts::default(),
         };
         let dispatch = Dispatch::new(journal.clone(), graph, receiver, health);
         (journal, dispatch)
@@ -125,7 +141,7 @@ impl Journal {
     ///
     /// Nothing was taken over, and nothing may be sent.
     pub(crate) async fn take_over(&self) -> Result<usize, StoreError> {
-        self.store.take_over(self.process, self.clock.now()).await
+        self.store.take_over(self.process, self.clock.moment()).await
     }
 
     /// Whether calls of this tenant can be sent at all.
@@ -150,15 +166,16 @@ impl Journal {
         actor: &Actor,
         request: DeletionRequest,
     ) -> Result<Admitted, StoreError> {
-        let now = self.clock.now();
+        let moment = self.clock.moment();
+        let now = moment.wall;
         // The lease is counted from before the transaction, so that it never seems longer than it is.
         let began = Instant::now();
         let dry_run = request.dry_run;
         // Without a sender nothing begins: an attempt on disk would look as if it had been sent.
         let begins = !dry_run && !self.ready.is_closed();
-        let slot = begins.then(|| Arc::clone(&self.slots).try_acquire_owned().ok()).flatten();
-        let lease = slot.as_ref().map(|_| Lease::starting(self.process, now, self.rules.lease()));
-        let ask = self.ask(actor, request, now, lease);
+        let place = begins.then(|| self.budget.take(&actor.key().tenant)).flatten();
+        let lease = place.as_ref().map(|_| Lease::starting(self.process, now, self.rules.lease()));
+        let ask = self.ask(actor, request, moment, lease);
         let (caller, seat) = waiting::caller(&self.waiting, &self.clock);
         let journal = self.clone();
         let committed = move |admission: &Admission| {
@@ -169,29 +186,31 @@ impl Journal {
                 if let Some((deletion, over)) = waited_for(decided, dry_run) {
                     seat.take(deletion, claim_of(decided, deletion), over);
                 }
-                journal.start(decided, began, slot);
+                journal.start(decided, began, place);
             }
         };
         match self.store.admit(ask, committed).await? {
             Admission::AccessChanged => Ok(Admitted::AccessChanged),
             Admission::Decided(decided) => {
+                let kept_back = decided.kept_back;
                 let wait = waited_for(&decided, dry_run)
-                    .map(|(id, _)| Wait::new(id, claim_of(&decided, id), caller));
+                    .map(|(id, _)| Wait::new(id, claim_of(&decided, id), caller, kept_back));
                 Ok(Admitted::Decided(decided, wait))
             }
         }
     }
 
     /// Hands what was recorded to the sender, on the store's thread.
-    fn start(&self, decided: &Decided, began: Instant, slot: Option<OwnedSemaphorePermit>) {
-        match (&decided.leased, slot) {
-            (Some(leased), Some(slot)) => {
+    fn start(&self, decided: &Decided, began: Instant, place: Option<Place>) {
+        match (&decided.leased, place) {
+            (Some(leased), Some(place)) => {
                 // When the sender has stopped, the next start finishes it.
-                let _ = self.ready.send(Ready { leased: leased.clone(), began, slot });
+                let _ = self.ready.send(Ready { leased: leased.clone(), began, place });
             }
-            (_, slot) => {
-                drop(slot);
-                if decided.recorded.is_some() {
+            (_, place) => {
+                drop(place);
+                let is_armed = matches!(decided.decision, Decision::Arm);
+                if decided.recorded.is_some() && !is_armed {
                     self.backlog.store(true, Ordering::Relaxed);
                 }
                 self.look_at_backlog();
@@ -199,8 +218,8 @@ impl Journal {
         }
     }
 
-    /// Wakes the sender when something waits for a slot. Called after a slot was given back, and
-    /// after something was put on the backlog: the last slot may have been given back before that.
+    /// Wakes the sender when something waits for a place. Called after a place was given back, and
+    /// after something was put on the backlog: the last place may have been given back before that.
     fn look_at_backlog(&self) {
         if self.backlog.load(Ordering::Relaxed) {
             self.wake.notify_one();
@@ -211,7 +230,7 @@ impl Journal {
         &self,
         actor: &Actor,
         request: DeletionRequest,
-        now: Timestamp,
+        Moment { wall: now, steady }: Moment,
         lease: Option<Lease>,
     ) -> Ask {
         let key = actor.key();
@@ -221,6 +240,7 @@ impl Journal {
         Ask {
             checked: actor.checked(),
             question: Question {
+                may_arm: may_arm(actor, &request),
                 kind: request.kind,
                 now,
                 status: request.selector.status.clone(),
@@ -233,11 +253,18 @@ impl Journal {
             peer: actor.peer().to_string(),
             reason: request.reason,
             now,
+            steady,
             deadline,
             lease,
             audit: request.audit,
             personal: request.personal,
         }
+    }
+
+    /// When Graph took this deletion, if its caller was told so and it is not on disk yet. To be asked
+    /// before the store: what is on disk by then is no longer said here.
+    pub(crate) fn taken_ahead(&self, deletion: DeletionId) -> Option<Timestamp> {
+        self.waiting.ahead(deletion)
     }
 
     /// Cancels a deletion of which no attempt has begun; says where it stands otherwise.
@@ -255,13 +282,27 @@ impl Journal {
         };
         self.store.withdraw(deletion, self.clock.now(), committed).await
     }
+
+    /// Where a deletion stands by what is on disk, also when another process has changed it. One that a
+    /// hold covers by now, or whose deadline has passed, is over, unless an attempt is under way.
+    ///
+    /// # Errors
+    ///
+    /// It is not known.
+    pub(crate) async fn standing(&self, deletion: DeletionId) -> Result<Settled, StoreError> {
+        // Others who wait look for themselves: by the time they heard of it, it might be tried again.
+        self.store.standing(deletion, self.clock.now()).await
+    }
 }
 
 /// The deletion whose end the caller waits for, and that end when it has come already. A dry run
 /// waits for none, and nobody takes notice when it goes away.
 fn waited_for(decided: &Decided, dry_run: bool) -> Option<(DeletionId, Option<Settled>)> {
     match &decided.decision {
-        Decision::Join(_) if dry_run => None,
+        Decision::Join(_) | Decision::JoinArmed(_) if dry_run => None,
+        // Its call has not begun, and nobody waits for that.
+        Decision::Arm => decided.recorded.map(|deletion| (deletion, Some(armed(deletion)))),
+        Decision::JoinArmed(deletion) => Some((*deletion, Some(armed(*deletion)))),
         Decision::Join(earlier) => {
             let Earlier { deletion_id, state, operation, progress, .. } = *earlier;
             let over = Settled {
@@ -275,6 +316,25 @@ fn waited_for(decided: &Decided, dry_run: bool) -> Option<(DeletionId, Option<Se
             Some((deletion_id, (!state.is_open()).then_some(over)))
         }
         _ => decided.recorded.map(|deletion| (deletion, None)),
+    }
+}
+
+/// Whether a deletion may be armed: it is the next call of a number that is meant, and a call as a whole.
+fn may_arm(actor: &Actor, request: &DeletionRequest) -> bool {
+    let is_of_call =
+        matches!(request.kind, DeletionKind::DeleteCall(_) | DeletionKind::RejectCall(_));
+    is_of_call && request.selector.extension.is_some() && actor.may(Right::Next)
+}
+
+/// Where a deletion stands that is armed.
+fn armed(deletion_id: DeletionId) -> Settled {
+    Settled {
+        deletion_id,
+        state: DeletionState::Armed,
+        failure: None,
+        operation: None,
+        progress: None,
+        invited: None,
     }
 }
 

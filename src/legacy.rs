@@ -230,7 +230,9 @@ fn refused(refusal: Refusal) -> GatewayError {
 
 /// What a caller is told when the store failed; the log says why.
 fn store_failed(what: &'static str, error: &StoreError) -> GatewayError {
-    tracing::error!("{what}: {error}");
+    if !error.is_shown() {
+        tracing::error!("{what}: {error}");
+    }
     match error {
         // Asking again would not help.
         StoreError::Unexpected(_) | StoreError::Conflict => GatewayError::Internal,
@@ -302,6 +304,7 @@ fn event(
         successor_id: None,
         predecessor_id: None,
         cause: trail.cause,
+        commits: None,
         parameters: params.known_names(),
     }
 }

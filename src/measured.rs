@@ -89,7 +89,7 @@ pub fn notified(body: &[u8]) -> usize {
     }
 }
 
-/// A clock that goes as the system's does, and can be moved forward. All copies are one clock.
+/// A clock that goes as the system's does, and can be moved. All copies are one clock.
 #[derive(Clone, Debug)]
 pub struct TestClock(Clock);
 
@@ -100,9 +100,15 @@ impl Default for TestClock {
 }
 
 impl TestClock {
-    /// Moves it forward, for everybody who reads it.
+    /// Lets time pass, for everybody who reads it.
     pub fn advance(&self, by: Duration) {
         self.0.advance(by);
+    }
+
+    /// Sets it forward, or back, by so many milliseconds, as somebody may set a machine's clock: no time
+    /// has passed.
+    pub fn set(&self, by: i64) {
+        self.0.set(by);
     }
 }
 

@@ -32,6 +32,8 @@ use crate::reply::{ContentType, Reply};
 use crate::secret::Secret;
 use crate::store::error::StoreError;
 use crate::store::records::{Applied, CallNews};
+use crate::telemetry::metrics::count::Counts;
+use crate::telemetry::metrics::label::Notified;
 
 /// Graph names each delivery with it, and finds it in our answer again.
 const MESSAGE_ID: HeaderName = HeaderName::from_static("x-microsoft-skype-message-id");
@@ -49,6 +51,7 @@ pub(crate) struct Notifications {
     pub(crate) forward: Option<Forward>,
     pub(crate) clock: Clock,
     pub(crate) strangers: Strangers,
+    pub(crate) counts: Counts<Notified>,
 }
 
 /// Tenants whose calls are announced and that we cannot log in to: each is told of once.
@@ -233,7 +236,7 @@ impl Notifications {
         }
         let is_copy = app_id.is_none();
         if !news.changes.is_empty() {
-            let (changes, now) = (news.changes, self.clock.now());
+            let (changes, now) = (news.changes, self.clock.moment());
             self.strangers.notice(&tenant);
             match self.registry.apply(CallNews { tenant, app_id, changes, now }).await? {
                 Applied::Merged { .. } => {}
@@ -274,6 +277,20 @@ impl Refused {
             Self::TooMuch => "too_much",
             Self::NotJson(_) => "not_json",
             Self::Hosts(_) | Self::Unavailable(_) => "unavailable",
+        }
+    }
+
+    /// Its word in metrics.
+    pub(crate) const fn label(&self) -> Notified {
+        match self {
+            Self::NotProven(_) => Notified::NotProven,
+            Self::Key(AccessError::TokenNeeded) => Notified::TokenNeeded,
+            Self::Key(_) => Notified::BadKey,
+            Self::NotPermitted => Notified::NotPermitted,
+            Self::OtherTenant => Notified::OtherTenant,
+            Self::TooMuch => Notified::TooMuch,
+            Self::NotJson(_) => Notified::NotJson,
+            Self::Hosts(_) | Self::Unavailable(_) => Notified::Unavailable,
         }
     }
 

@@ -157,7 +157,12 @@ mod tests {
             parties: vec![party("source", "100"), party("target", "200")],
             ..CallChange::of(GraphCallId(graph_id.to_owned()))
         };
-        CallNews { tenant: TenantId::new(TENANT), app_id: None, changes: vec![change], now: NOW }
+        CallNews {
+            tenant: TenantId::new(TENANT),
+            app_id: None,
+            changes: vec![change],
+            now: NOW.into(),
+        }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

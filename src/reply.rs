@@ -28,6 +28,8 @@ pub(crate) enum ContentType {
     Html,
     /// `text/plain; charset=UTF-8`
     Text,
+    /// `application/openmetrics-text; version=1.0.0; charset=utf-8`
+    OpenMetrics,
 }
 
 impl ContentType {
@@ -38,6 +40,7 @@ impl ContentType {
             Self::Json => "application/json; charset=UTF-8",
             Self::Html => "text/html; charset=UTF-8",
             Self::Text => "text/plain; charset=UTF-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         }
     }
 }

@@ -69,14 +69,15 @@ pub(crate) async fn serve<H, F>(
     let mut next = None;
     let mut pause = ACCEPT_PAUSE;
     let stop = shutdown.clone();
+    let run = move |stream, peer, progress| {
+        connection::run(stream, peer, progress, handler.clone(), settings, stop.clone())
+    };
     loop {
         let is_full = connections.len() >= settings.max_connections;
         if let Some((stream, peer)) = next.take_if(|_| !is_full) {
             let progress = room.begin();
-            let (handler, stop) = (handler.clone(), stop.clone());
             let of = Arc::clone(&progress);
-            let task =
-                connections.spawn(connection::run(stream, peer, of, handler, settings, stop));
+            let task = connections.spawn(run(stream, peer, of));
             room.opened(task.id(), progress);
             continue;
         }
@@ -115,7 +116,12 @@ pub(crate) async fn serve<H, F>(
             }
         }
     }
-    drop((listener, next));
+    // Who had connected by now may have sent a request.
+    for (stream, peer) in next.into_iter().chain(drain::queued(listener)) {
+        if connections.len() < settings.max_connections {
+            connections.spawn(run(stream, peer, room.begin()));
+        }
+    }
     drain::finish(connections, settings).await;
 }
 

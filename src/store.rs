@@ -8,9 +8,12 @@ pub(crate) mod admission;
 #[cfg(test)]
 mod contract;
 pub(crate) mod error;
+mod figures;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod lookup;
+pub(crate) mod operations;
+pub(crate) mod pause;
 pub(crate) mod pepper;
 pub(crate) mod reconcile;
 pub(crate) mod records;
@@ -26,17 +29,19 @@ use tokio::sync::Notify;
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::access::AuditEntry;
-use self::admission::{Admission, Ask, AttemptEnd, Before, Claim, Lease, Leased, Settled, StepRef};
+use self::admission::{
+    Admission, Ask, AttemptEnd, Before, Claim, Lease, Leased, Room, Settled, StepRef,
+};
 use self::error::{OpenError, StoreError};
 use self::lookup::{CallLookup, CallReport, DeletionLookup, LookedUp};
 use self::pepper::Pepper;
 use self::reconcile::{Asking, Look, LookEnd, Looked};
 use self::records::{
-    Applied, CallDetails, CallNews, CallRow, DeletionDetails, DeletionRow, ImportReport,
-    ImportedCall,
+    Applied, CallDetails, CallNews, CallRow, DeletionDetails, ImportReport, ImportedCall,
 };
 use self::sqlite::{Missing, Sqlite};
-use crate::clock::Timestamp;
+use crate::clock::{Moment, Timestamp};
+use crate::health::Health;
 use crate::id::{CallId, DeletionId, ProcessId, TenantId};
 use crate::model::plan::Found;
 
@@ -54,8 +59,11 @@ pub(crate) struct Due {
     pub(crate) leased: Vec<Leased>,
     /// Ended without being sent now: past the deadline, or held.
     pub(crate) over: Vec<Settled>,
-    /// When the next step is due, leases that may lapse included.
+    /// When the next step is due, leases that may lapse included; but for those tenants that have used
+    /// up their own room.
     pub(crate) next: Option<Timestamp>,
+    /// Tenants of which steps are due that there was no room for, and how many at least.
+    pub(crate) left: Vec<(TenantId, usize)>,
     /// Something due was left alone because its attempt is still under way.
     pub(crate) skipped: bool,
 }
@@ -86,15 +94,24 @@ impl Store {
         Ok((Self::Sqlite(sqlite), pepper))
     }
 
+    /// Keeps some room of the disk for what must be written when it is full, and shows in `health` when it
+    /// is full, cannot be written, or the database is damaged. For whoever serves.
+    pub(crate) fn keep_reserve(&self, health: Health) {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.keep_reserve(health),
+        }
+    }
+
     /// Makes `process` the one that serves: every older lease is void, its step due at once, and
-    /// what its callers were still waiting for counts as abandoned. Gives the number of such steps.
+    /// what its callers were still waiting for counts as abandoned. Gives the number of such steps. Waits
+    /// go on from the last moment that is on disk, also when the wall clock was set back since.
     pub(crate) async fn take_over(
         &self,
         process: ProcessId,
-        now: Timestamp,
+        now: impl Into<Moment>,
     ) -> Result<usize, StoreError> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.take_over(process, now).await,
+            Self::Sqlite(sqlite) => sqlite.take_over(process, now.into()).await,
         }
     }
 
@@ -117,20 +134,25 @@ impl Store {
         }
     }
 
-    /// Leases up to `limit` steps that are due at `now`, each with its attempt on disk as started;
-    /// nobody else gets them before the lease ends. Ends those past their deadline and those that a
-    /// hold now covers. A call that was to be rejected and rings no more is hung up instead; an
+    /// Leases steps that are due at `now` as far as there is `room`, each with its attempt on disk as
+    /// started; nobody else gets them before the lease ends. Of several tenants, who has the fewest
+    /// under way comes first. Ends those that a hold now covers and, whether or not there is room, those
+    /// past their deadline. A call that was to be rejected and rings no more is hung up instead; an
     /// invitation that may have been sent ends as unknown. Leaves alone what is in `sending`, whatever
     /// the wall clock says of its lease.
+    ///
+    /// When the wall clock was set, every wait that has begun is moved by as much before that: to the next
+    /// attempt, to the end of a lease, to the next look at a call, to the end of what is armed. No other
+    /// deadline is moved.
     pub(crate) async fn lease_due(
         &self,
-        now: Timestamp,
+        now: impl Into<Moment>,
         lease: Lease,
-        limit: usize,
+        room: impl Into<Room>,
         sending: Vec<StepRef>,
     ) -> Result<Due, StoreError> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.lease_due(now, lease, limit, sending).await,
+            Self::Sqlite(sqlite) => sqlite.lease_due(now.into(), lease, room.into(), sending).await,
         }
     }
 
@@ -172,11 +194,11 @@ impl Store {
     pub(crate) async fn give_back(
         &self,
         leased: Leased,
-        now: Timestamp,
+        now: impl Into<Moment>,
         due: Timestamp,
     ) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.give_back(leased, now, due).await,
+            Self::Sqlite(sqlite) => sqlite.give_back(leased, now.into(), due).await,
         }
     }
 
@@ -190,6 +212,19 @@ impl Store {
     ) -> Result<Standing, StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.withdraw(deletion, now, committed).await,
+        }
+    }
+
+    /// Where a deletion stands by what is on disk now, whoever changed it. One that a hold covers by now,
+    /// or whose deadline has passed, is ended first, unless an attempt is under way; nothing else is
+    /// written.
+    pub(crate) async fn standing(
+        &self,
+        deletion: DeletionId,
+        now: Timestamp,
+    ) -> Result<Settled, StoreError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.standing(deletion, now).await,
         }
     }
 
@@ -207,20 +242,21 @@ impl Store {
         }
     }
 
-    /// Up to `limit` calls that this app is to ask Graph about at `now`, but for those in `under_way`:
+    /// Up to `limit` calls that this app is to ask Graph about at this moment, but for those in `under_way`:
     /// those first that a deletion waits for, then what made an answer ambiguous. Calls that were
-    /// heard of meanwhile are put off, and so are those of another app, which Graph does not show.
+    /// heard of meanwhile are put off, and so are those of another app, which Graph does not show. None
+    /// while the tenant is paused.
     ///
     /// They stay due until [`Store::looked`], also after a crash.
     pub(crate) async fn calls_to_look_at(
         &self,
         app: Asking,
-        now: Timestamp,
+        moment: Moment,
         limit: usize,
         under_way: Vec<i64>,
     ) -> Result<Vec<Look>, StoreError> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.calls_to_look_at(app, now, limit, under_way).await,
+            Self::Sqlite(sqlite) => sqlite.calls_to_look_at(app, moment, limit, under_way).await,
         }
     }
 
@@ -230,10 +266,10 @@ impl Store {
         &self,
         call: i64,
         end: LookEnd,
-        now: Timestamp,
+        moment: Moment,
     ) -> Result<Looked, StoreError> {
         match self {
-            Self::Sqlite(sqlite) => sqlite.looked(call, end, now).await,
+            Self::Sqlite(sqlite) => sqlite.looked(call, end, moment).await,
         }
     }
 
@@ -241,6 +277,13 @@ impl Store {
     pub(crate) fn look_wanted(&self) -> Arc<Notify> {
         match self {
             Self::Sqlite(sqlite) => sqlite.look_wanted(),
+        }
+    }
+
+    /// Told when something that was armed is due, because its call has begun.
+    pub(crate) fn fired(&self) -> Arc<Notify> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.fired(),
         }
     }
 
@@ -264,7 +307,8 @@ impl Store {
     }
 
     /// Merges what became known of calls, forward only, all or nothing: unknown calls are added, the
-    /// end of a call confirms the deletions that Graph has taken. It may come twice and in any
+    /// end of a call confirms the deletions that Graph has taken, and its beginning has those fire that
+    /// are armed for it ([`Store::fired`]). It may come twice and in any
     /// order. `turn` is given back when this is through, also when its caller has gone away before.
     pub(crate) async fn apply(
         &self,
@@ -301,17 +345,6 @@ impl Store {
     pub(crate) async fn call(&self, id: CallId) -> Result<Vec<CallDetails>, StoreError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.call(id).await,
-        }
-    }
-
-    /// Up to `limit` deletions, the newest first.
-    pub(crate) async fn deletions(
-        &self,
-        limit: usize,
-        state: Option<crate::model::deletion::DeletionState>,
-    ) -> Result<Vec<DeletionRow>, StoreError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.deletions(limit, state).await,
         }
     }
 

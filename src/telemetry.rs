@@ -1,8 +1,10 @@
-//! The log: what is written, in which form, to standard error.
+//! The log: what is written, in which form, to standard error. [`metrics`] is what `/metrics` shows.
 //!
 //! Our own events are written from the configured level on, those of libraries from `warn` on,
 //! because a library's debug events may hold addresses and headers. A log that cannot be written
 //! never stops or slows the gateway with errors of its own.
+
+pub(crate) mod metrics;
 
 use std::fmt;
 use std::io::IsTerminal;

@@ -2,16 +2,22 @@
 //!
 //! It starts nothing and changes nothing, so that it can run beside a gateway.
 
+use std::path::Path;
+
 use clap::Args;
 use serde::Serialize;
 
 use super::error::CliError;
 use super::lock;
 use super::output::{Terminal, printable, say};
+use super::pause::with_remedy;
 use crate::clock::Clock;
 use crate::config::{Config, Options};
 use crate::id::TenantId;
-use crate::store::sqlite::inspect::{Inspection, inspect};
+use crate::store::error::OpenError;
+use crate::store::sqlite::inspect::{Inspection, inspect, schema_state};
+use crate::store::sqlite::reading::Obstacle;
+use crate::store::sqlite::reserve::Kept;
 
 #[derive(Args)]
 pub(super) struct CheckOptions {
@@ -94,11 +100,15 @@ fn check_database(config: &Config, findings: &mut Vec<Finding>) -> Option<anyhow
     if std::fs::symlink_metadata(path)
         .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     {
+        // None there yet is no fault; one that was there and is gone is.
+        if let Err(error) = schema_state(path) {
+            return Some(error.into());
+        }
         info(format!("database: none at {shown} yet, `callgate serve` makes it"));
         return None;
     }
     match inspect(path, &config.store.pepper_file) {
-        Ok(Inspection { state, keys }) => {
+        Ok(Inspection { state, keys, pauses, obstacle, kept }) => {
             let served = if lock::is_held(path) { ", in use by a `serve`" } else { "" };
             info(format!("database: {shown}, schema version {}{served}", state.applied));
             info(format!("pepper: {}, the right one", config.store.pepper_file.display()));
@@ -107,10 +117,43 @@ fn check_database(config: &Config, findings: &mut Vec<Finding>) -> Option<anyhow
                 keys => format!("keys: {keys} not revoked"),
             });
             check_tenants(&keys, config, findings);
-            None
+            findings.extend(
+                pauses
+                    .iter()
+                    .map(|pause| Finding { level: Level::Missing, text: with_remedy(pause) }),
+            );
+            check_disk(path, obstacle, kept, findings)
         }
         Err(error) => Some(error.into()),
     }
+}
+
+/// Why the database cannot be written, if so. A gateway that has no room starts, and refuses everything.
+fn check_disk(
+    database: &Path,
+    obstacle: Option<Obstacle>,
+    kept: Kept,
+    findings: &mut Vec<Finding>,
+) -> Option<anyhow::Error> {
+    let path = database.display().to_string();
+    let mut missing = |text: String| findings.push(Finding { level: Level::Missing, text });
+    match (obstacle, kept) {
+        (Some(Obstacle::ReadOnly), _) => return Some(OpenError::ReadOnly(path).into()),
+        (Some(Obstacle::Full), Kept::Whole) => missing(OpenError::Full(path).to_string()),
+        (Some(Obstacle::Full), _) => return Some(OpenError::Full(path).into()),
+        (None, Kept::Nothing) => missing(
+            "the disk is full, and nothing is kept for that any more: `serve` refuses everything until \
+             there is room"
+                .to_owned(),
+        ),
+        // It is made by the next one that starts, and by nobody for as long as this one is well.
+        (None, Kept::Room) if lock::is_held(database) => missing(format!(
+            "there is no whole {path}.reserve, so that a full disk may leave no room for what is owed: \
+             /readyz of the `serve` says whether something is wrong"
+        )),
+        (None, Kept::Room | Kept::Whole) => {}
+    }
+    None
 }
 
 /// Warns of keys whose tenant is not configured: every request with one of them is refused.

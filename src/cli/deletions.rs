@@ -1,29 +1,44 @@
-//! `callgate deletions`: where deletions stand, and what Graph said to each attempt.
+//! `callgate deletions`: where deletions stand, what Graph said to each attempt, and what an operator
+//! changes about them.
+
+mod change;
+mod export;
+mod filter;
+mod given;
+mod waits;
 
 use anyhow::Context as _;
 use clap::Subcommand;
 use serde::Serialize;
 
+use self::change::{ChangeOptions, Verb};
+use self::export::Format;
+use self::filter::FilterOptions;
+use self::waits::Around;
 use super::end::EndEntry;
 use super::error::CliError;
 use super::output::{Table, Terminal, short_time, short_time_or_none};
+use super::pause::say_pauses;
 use super::{ids, open_store};
 use crate::config::Config;
 use crate::id::DeletionId;
-use crate::model::deletion::DeletionState;
+use crate::store::Store;
+use crate::store::operations::DeletionFilter;
 use crate::store::records::{AttemptDetails, DeletionDetails, DeletionRow, StepDetails};
 
 #[derive(Subcommand)]
 pub(super) enum DeletionsCommand {
     /// Lists deletions, the newest first
     List {
-        /// Only those in this state: open, sent, gone, failed, obsolete, cancelled and others
-        #[arg(long)]
-        state: Option<DeletionState>,
+        #[command(flatten)]
+        filter: FilterOptions,
         /// How many at most
         #[arg(long, value_name = "N", default_value = "50",
               value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
+        /// Only those that come after this one in the list: the next page
+        #[arg(long, value_name = "ID", value_parser = ids::deletion)]
+        before: Option<DeletionId>,
         /// Prints a JSON array
         #[arg(long)]
         json: bool,
@@ -37,46 +52,88 @@ pub(super) enum DeletionsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Tries deletions again that ended without success, with a new deadline; never what Graph has taken
+    Retry(ChangeOptions),
+    /// Cancels deletions that wait and of which nothing can have reached Graph
+    Cancel(ChangeOptions),
+    /// Prints deletions with every attempt and Graph's request ids, the newest first
+    Export {
+        #[command(flatten)]
+        filter: FilterOptions,
+        /// One object on each line, as `deletions show --json` prints it, or one CSV row for each attempt
+        #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
+        format: Format,
+    },
 }
 
 /// Runs one of the commands.
 ///
 /// # Errors
 ///
-/// When the store cannot be read, or has no such deletion.
+/// When the store cannot be used, or has no such deletion; nothing was changed, unless the error says
+/// otherwise.
 pub(super) async fn run(
     command: DeletionsCommand,
     config: &Config,
     terminal: Terminal,
 ) -> anyhow::Result<()> {
-    let (store, _) = open_store(config)?;
     match command {
-        DeletionsCommand::List { state, limit, json } => {
-            let limit = limit as usize;
-            let rows = store.deletions(limit + 1, state).await;
-            let rows = rows.context("the deletions could not be read")?;
-            let shown: Vec<_> = rows.iter().take(limit).map(DeletionEntry::new).collect();
-            terminal.print_list(json, &shown, "there are no such deletions", to_table)?;
-            if rows.len() > limit {
-                terminal.say(&format!("these are the newest {limit}; --limit shows more"));
-            }
-            Ok(())
+        DeletionsCommand::List { filter, limit, before, json } => {
+            list(filter, before, limit as usize, json, config, terminal).await
         }
         DeletionsCommand::Show { id, json } => {
-            let found = store.deletion(id).await.context("the deletion could not be read")?;
-            let Some(found) = found else {
-                return Err(CliError::Input(format!("no deletion has the id {id}")).into());
-            };
-            let entry = DetailedEntry::new(&found);
+            let (store, _) = open_store(config)?;
+            let found = known(&store, id).await?;
+            let entry = DetailedEntry::new(&found, &Around::look(&store, config).await?);
             if json { terminal.print_json(&entry) } else { terminal.print(&entry.to_text()) }
+        }
+        DeletionsCommand::Retry(options) => {
+            change::run(Verb::Retry, options, config, terminal).await
+        }
+        DeletionsCommand::Cancel(options) => {
+            change::run(Verb::Cancel, options, config, terminal).await
+        }
+        DeletionsCommand::Export { filter, format } => {
+            export::run(filter, format, config, terminal).await
         }
     }
 }
 
+async fn list(
+    options: FilterOptions,
+    before: Option<DeletionId>,
+    limit: usize,
+    json: bool,
+    config: &Config,
+    terminal: Terminal,
+) -> anyhow::Result<()> {
+    let (store, _) = open_store(config)?;
+    let (filter, none) = options.look_up(&store).await?;
+    let filter = DeletionFilter { before, ..filter };
+    if let Some(id) = filter.before {
+        known(&store, id).await?;
+    }
+    let rows = store.deletions(filter, limit + 1).await;
+    let rows = rows.context("the deletions could not be read")?;
+    let around = Around::look(&store, config).await?;
+    let shown = rows.iter().take(limit).map(|row| DeletionEntry::new(row, &around));
+    let shown: Vec<_> = shown.collect();
+    terminal.print_list(json, &shown, none, to_table)?;
+    if let (true, Some(last)) = (rows.len() > limit, shown.last()) {
+        terminal.say(&format!("there are more: the next page is --before {}", last.id));
+    }
+    say_pauses(&store, terminal).await
+}
+
+async fn known(store: &Store, id: DeletionId) -> anyhow::Result<DeletionDetails> {
+    let found = store.deletion(id).await.context("the deletion could not be read")?;
+    found.ok_or_else(|| CliError::Input(format!("no deletion has the id {id}")).into())
+}
+
 fn to_table(deletions: &[DeletionEntry<'_>]) -> Table {
     let mut table =
-        Table::new(&["ID", "STATE", "KIND", "CREATED", "SETTLED", "CALL ID", "TARGET", "FAILURE"]);
-    for DeletionEntry { row, .. } in deletions {
+        Table::new(&["ID", "STATE", "KIND", "CREATED", "SETTLED", "CALL ID", "TARGET", "REASON"]);
+    for DeletionEntry { row, waits, .. } in deletions {
         let everybody = || if row.scope == "all" { "everybody".to_owned() } else { String::new() };
         table.add([
             row.deletion_id.to_string(),
@@ -86,7 +143,7 @@ fn to_table(deletions: &[DeletionEntry<'_>]) -> Table {
             short_time_or_none(row.settled_at),
             row.call_id.clone().unwrap_or_default(),
             row.target.clone().unwrap_or_else(everybody),
-            row.failure.clone().unwrap_or_default(),
+            waits.as_ref().or(row.failure.as_ref()).cloned().unwrap_or_default(),
         ]);
     }
     table
@@ -115,12 +172,14 @@ struct DeletionEntry<'a> {
     deadline_at: String,
     settled_at: Option<String>,
     failure: Option<&'a str>,
+    /// While it is open or armed: why it is not being tried now, when it is, and what can be done.
+    waits: Option<String>,
     #[serde(skip)]
     row: &'a DeletionRow,
 }
 
 impl<'a> DeletionEntry<'a> {
-    fn new(row: &'a DeletionRow) -> Self {
+    fn new(row: &'a DeletionRow, around: &Around) -> Self {
         Self {
             id: row.deletion_id.to_string(),
             state: row.state.as_str(),
@@ -135,6 +194,7 @@ impl<'a> DeletionEntry<'a> {
             deadline_at: row.deadline_at.to_string(),
             settled_at: row.settled_at.map(|at| at.to_string()),
             failure: row.failure.as_deref(),
+            waits: around.waits(row),
             row,
         }
     }
@@ -201,9 +261,9 @@ struct AttemptEntry<'a> {
 }
 
 impl<'a> DetailedEntry<'a> {
-    fn new(details: &'a DeletionDetails) -> Self {
+    fn new(details: &'a DeletionDetails, around: &Around) -> Self {
         Self {
-            deletion: DeletionEntry::new(&details.row),
+            deletion: DeletionEntry::new(&details.row, around),
             operation_id: details.invited.as_ref().map(|invited| invited.operation_id.as_str()),
             participant_id: details
                 .invited
@@ -233,6 +293,7 @@ impl<'a> DetailedEntry<'a> {
             ("id", Some(deletion.id.as_str())),
             ("state", Some(deletion.state)),
             ("failure", deletion.failure),
+            ("waits", deletion.waits.as_deref()),
             ("kind", Some(deletion.kind)),
             ("scope", deletion.scope),
             ("target", deletion.target),

@@ -7,6 +7,7 @@ use super::serve::ServeError;
 use crate::config::error::ConfigErrors;
 use crate::simulator::ScriptError;
 use crate::store::error::{OpenError, StoreError};
+use crate::store::sqlite::backup::VerifyError;
 
 pub(super) const USAGE: u8 = 64;
 const BAD_INPUT: u8 = 65;
@@ -88,8 +89,13 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = error.downcast_ref::<OpenError>() {
         return Some(match error {
-            OpenError::AlreadyServed(_) | OpenError::Unavailable { .. } => UNAVAILABLE,
-            OpenError::Damaged(_) => DAMAGED,
+            OpenError::AlreadyServed(_)
+            | OpenError::ReadOnly(_)
+            | OpenError::Full(_)
+            | OpenError::Beside(_)
+            | OpenError::Copy { .. }
+            | OpenError::Unavailable { .. } => UNAVAILABLE,
+            OpenError::Damaged(_) | OpenError::LostLog { .. } | OpenError::Gone(_) => DAMAGED,
             OpenError::Missing(_)
             | OpenError::TooOld { .. }
             | OpenError::TooNew { .. }
@@ -101,17 +107,30 @@ fn code_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = error.downcast_ref::<StoreError>() {
         return Some(match error {
-            StoreError::Busy | StoreError::Full | StoreError::Stopped => UNAVAILABLE,
-            StoreError::Damaged => DAMAGED,
+            StoreError::Busy | StoreError::Full | StoreError::Disk | StoreError::Stopped => {
+                UNAVAILABLE
+            }
+            StoreError::Damaged | StoreError::Moved => DAMAGED,
             StoreError::Conflict | StoreError::Unexpected(_) | StoreError::Other(_) => OUR_FAULT,
         });
+    }
+    if let Some(error) = error.downcast_ref::<VerifyError>() {
+        return match error {
+            VerifyError::Unreadable(_) => Some(UNAVAILABLE),
+            VerifyError::NotOurs(_) => Some(BAD_INPUT),
+            VerifyError::Damaged(_) => Some(DAMAGED),
+            VerifyError::TooNew(_) => Some(CONFIGURATION),
+        };
     }
     if error.is::<ScriptError>() {
         return Some(BAD_INPUT);
     }
     // An address that is taken, a store that fails: not available, whoever's fault it is.
-    let unavailable =
-        error.is::<std::io::Error>() || matches!(error.downcast_ref(), Some(ServeError::Store(_)));
+    let unavailable = match error.downcast_ref() {
+        // That it is damaged is told by its cause.
+        Some(ServeError::Store(why)) => !matches!(why.downcast_ref(), Some(StoreError::Damaged)),
+        _ => error.is::<std::io::Error>(),
+    };
     unavailable.then_some(UNAVAILABLE)
 }
 
@@ -128,6 +147,9 @@ mod tests {
         assert_eq!(lines(&failure), ["no key was made: the store is busy"]);
         let open = OpenError::Damaged("callgate.db".to_owned());
         assert_eq!(exit_code(&ServeError::Open(open.into()).into()), DAMAGED);
+        let fails = |error: StoreError| exit_code(&ServeError::Store(error.into()).into());
+        assert_eq!(fails(StoreError::Damaged), DAMAGED);
+        assert_eq!(fails(StoreError::Other("odd".to_owned())), UNAVAILABLE);
         assert_eq!(exit_code(&anyhow::anyhow!("a bug")), OUR_FAULT);
     }
 

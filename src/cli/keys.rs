@@ -20,7 +20,7 @@ use clap::Subcommand;
 use self::create::CreateOptions;
 pub(super) use self::create::configured;
 use self::rotate::Grace;
-pub(super) use self::values::tenant;
+pub(super) use self::values::{duration, tenant};
 use super::error::CliError;
 use super::output::{Terminal, short_time};
 use super::{ids, open_store};

@@ -3,12 +3,12 @@
 //! The lock is of a file beside the database, not of the database itself: closing a file gives up
 //! every lock that this process has on it, SQLite's too.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::store::error::OpenError;
+use crate::store::sqlite::beside;
 
 /// How often it is tried to take the lock, and the pause between: who merely asks whether it is held
 /// has it for a moment.
@@ -19,16 +19,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 ///
-/// [`OpenError::AlreadyServed`] when one runs, [`OpenError::Unavailable`] when it cannot be told.
+/// [`OpenError::AlreadyServed`] when one runs, another when it cannot be told.
 pub(super) fn take(database: &Path) -> Result<File, OpenError> {
     let path = lock_file(database);
-    let unavailable = |error: &dyn std::error::Error| OpenError::Unavailable {
-        path: path.display().to_string(),
-        message: error.to_string(),
-    };
-    let opened =
-        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-    let file = opened.map_err(|error| unavailable(&error))?;
+    let failed = |error| beside::why(database, &path, &error);
+    let file = beside::open_owned_like(database, &path).map_err(failed)?;
     for attempt in 0..TRIES {
         if attempt > 0 {
             #[expect(clippy::disallowed_methods, reason = "nothing else runs yet")]
@@ -37,7 +32,7 @@ pub(super) fn take(database: &Path) -> Result<File, OpenError> {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(unavailable(&error)),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
     }
     Err(OpenError::AlreadyServed(database.display().to_string()))

@@ -9,11 +9,14 @@ use clap::Args;
 
 use super::error::CliError;
 use super::lock;
-use super::output::Terminal;
+use super::output::{Terminal, counted};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::model::chain::Commits;
+use crate::operator::Operator;
 use crate::store::schema::{self, SchemaState};
 use crate::store::sqlite::inspect::schema_state;
+use crate::store::sqlite::mark::accept_loss;
 use crate::store::sqlite::{Migrator, Missing};
 
 #[derive(Args)]
@@ -21,6 +24,11 @@ pub(super) struct MigrateOptions {
     /// Only says what is pending and changes nothing; exit code 0 when nothing is, else 78
     #[arg(long)]
     check: bool,
+
+    /// Goes on without what a missing write-ahead log held: accepted deletions, new holds, revoked keys.
+    /// The database begins paused
+    #[arg(long, conflicts_with = "check")]
+    accept_lost_wal: bool,
 }
 
 /// Runs the command.
@@ -34,6 +42,9 @@ pub(super) fn run(
     terminal: Terminal,
 ) -> anyhow::Result<()> {
     let path = &config.store.path;
+    if options.accept_lost_wal {
+        accept_lost_wal(config, terminal)?;
+    }
     let state = schema_state(path)?;
     let exists = exists(path);
     if options.check {
@@ -50,8 +61,11 @@ pub(super) fn run(
     let mut migrator = Migrator::open(path, Missing::Create)?;
     let state = migrator.state()?;
     if exists {
-        let backup = backup_file(path, state, Clock::System.now());
-        migrator.back_up(&backup).context("no backup could be made, and nothing was changed")?;
+        let now = Clock::System.now();
+        let backup = backup_file(path, state, now);
+        migrator
+            .back_up(&backup, now)
+            .context("no backup could be made, and nothing was changed")?;
         terminal.say(&format!("the database as it was is in {}", backup.display()));
     }
     migrator.apply(&config.store.pepper_file)?;
@@ -71,6 +85,28 @@ pub(super) fn run(
             config.store.pepper_file.display()
         ));
     }
+    Ok(())
+}
+
+fn accept_lost_wal(config: &Config, terminal: Terminal) -> anyhow::Result<()> {
+    let path = &config.store.path;
+    let _no_serve = lock::take(path)?;
+    let mut entry = Operator::of_this_process().entry("migrate", Clock::System.now());
+    entry.event.parameters.push("accept-lost-wal");
+    let lost = accept_loss(path, &config.store.pepper_file, entry)?;
+    let path = path.display();
+    terminal.say(&match lost {
+        Some(Commits { marked, found: Some(found) }) => format!(
+            "{path}: goes on without {}; it is paused: look at holds and keys, then \
+             `callgate resume`",
+            counted(marked - found, "commit")
+        ),
+        Some(Commits { found: None, .. }) => format!(
+            "{path}: begins anew, without keys, users, calls, deletions and holds; it is paused: make keys \
+             (`callgate keys create`) and users (`callgate users create`), then `callgate resume`"
+        ),
+        None => format!("{path}: nothing is missing, and nothing was changed"),
+    });
     Ok(())
 }
 

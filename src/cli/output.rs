@@ -3,7 +3,7 @@
 //! Nothing printed here is interpreted by a terminal: control characters of what was stored or
 //! sent are replaced. Writing never panics, whoever closed the stream.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 
 use serde::Serialize;
@@ -138,6 +138,14 @@ impl Table {
 /// `text` as one line that no terminal interprets.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// So many of what the noun names, such as `1 deletion`.
+pub(super) fn counted<N: Copy + PartialEq + From<u8> + fmt::Display>(
+    count: N,
+    noun: &str,
+) -> String {
+    if count == 1.into() { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// A time to the second, for tables.

@@ -1,16 +1,18 @@
 //! The composition root: configuration to store, Graph client, [`App`] and servers, and back down.
 
 mod listeners;
+mod paused;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 pub use self::listeners::Listeners;
+use self::paused::Pauses;
 use super::lock;
 use crate::access::Access;
 use crate::access::hosts::{self, Hosts, Resolver};
@@ -22,6 +24,7 @@ use crate::config::graph::TenantConfig;
 use crate::config::notifications::is_key_host;
 use crate::graph::{ClientError, GraphClient};
 use crate::health::Health;
+use crate::http::metrics::Observed;
 use crate::journal::{Journal, JournalRules};
 use crate::keys::Keys;
 use crate::model::number::NumberingPlan;
@@ -36,10 +39,11 @@ use crate::server::workers::{WorkerFailed, Workers};
 use crate::sessions::Sessions;
 use crate::store::Store;
 use crate::store::admission::SelectionRules;
-use crate::store::error::StoreError;
+use crate::store::error::{OpenError, StoreError};
 use crate::store::pepper::Pepper;
 use crate::store::reconcile::Asking;
 use crate::store::sqlite::Missing;
+use crate::telemetry::metrics::count::{Counts, Requests};
 use crate::users::Users;
 
 /// How often it is looked whether keys, users or sessions have changed by another hand. Admission
@@ -63,8 +67,8 @@ pub enum ServeError {
     #[error("the store could not be opened")]
     Open(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store failed while the gateway was starting.
-    #[error("the store failed: {0}")]
-    Store(String),
+    #[error("the store failed")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// There is no client for Graph.
     #[error("no client for Graph")]
     Graph(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -85,7 +89,7 @@ pub enum ServeError {
 ///
 /// [`ServeError`], before anything was served or after everything was stopped.
 pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
-    let listeners = Listeners::bind(&config).await?;
+    let listeners = Listeners::bind(&config).await.map_err(|error| who_listens(error, &config))?;
     let stop = async {
         match drain::signalled().await {
             Ok(signal) => tracing::info!("{signal}: stopping"),
@@ -93,6 +97,19 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         }
     };
     gateway(listeners, config, Clock::System, stop, Listeners::announce).await
+}
+
+/// An address is taken by whoever serves the database already, as a rule.
+fn who_listens(error: ServeError, config: &Config) -> ServeError {
+    match &error {
+        ServeError::Listen { source, .. }
+            if source.kind() == io::ErrorKind::AddrInUse && lock::is_held(&config.store.path) =>
+        {
+            let path = config.store.path.display().to_string();
+            ServeError::Open(OpenError::AlreadyServed(path).into())
+        }
+        _ => error,
+    }
 }
 
 /// Serves until `stop` is over, then drains: nothing new is accepted, who waits for Graph is
@@ -146,7 +163,8 @@ async fn gateway(
     let (shutdown, stopping) = watch::channel(false);
     let mut workers = Workers::new(shutdown.clone());
     let health = Health::starting(["sender"]);
-    let Built { app, notifications } =
+    store.keep_reserve(health.clone());
+    let Built { app, notifications, observed } =
         build(&config, clock, store, pepper, &health, &mut workers, stopping.clone()).await?;
     for sentence in config.missing_for_real_use() {
         tracing::warn!("{sentence}");
@@ -159,7 +177,7 @@ async fn gateway(
     ready(&listeners)?;
     // The admin listener outlives the others, so that it can say that the gateway is stopping.
     let (end, ending) = watch::channel(false);
-    let (mut failed, leaving) = (stopping.clone(), health.clone());
+    let (mut failed, leaving) = (stopping.clone(), health);
     let served = async {
         tokio::join!(
             listeners::legacy(listeners.legacy, &config, app, stopping.clone()),
@@ -178,7 +196,7 @@ async fn gateway(
         Instant::now()
     };
     let ((), (), began) =
-        tokio::join!(served, listeners::admin(listeners.admin, &config, health, ending), stop);
+        tokio::join!(served, listeners::admin(listeners.admin, &config, observed, ending), stop);
     // One time for all of it: what the connections have used the workers do not have.
     let stopped = workers.stop(config.listen.drain.saturating_sub(began.elapsed())).await;
     tracing::info!("stopped");
@@ -189,6 +207,7 @@ async fn gateway(
 struct Built {
     app: Arc<App>,
     notifications: Notifications,
+    observed: Arc<Observed>,
 }
 
 /// Builds every part and starts those that run by themselves.
@@ -223,11 +242,13 @@ async fn build(
         health.clone(),
     );
     let (journal, dispatch) =
-        Journal::new(store.clone(), graph, clock.clone(), rules(config), health.clone());
-    let unfinished = journal.take_over().await.map_err(|error| store_failed(&error))?;
+        Journal::new(store.clone(), graph.clone(), clock.clone(), rules(config), health.clone());
+    let unfinished = journal.take_over().await.map_err(store_failed)?;
     if unfinished > 0 {
         tracing::info!(unfinished, "attempts that an earlier process had begun are taken up again");
     }
+    let mut pauses = Pauses::new(store.clone(), health.clone());
+    pauses.look().await.map_err(store_failed)?;
     let keys = Keys::new(store.clone(), pepper.clone(), clock.clone());
     let access = Access::new(
         keys.clone(),
@@ -235,9 +256,9 @@ async fn build(
         Users::new(store.clone(), clock.clone()),
         Hosts::new(Resolver::System),
     );
-    access.refresh().await.map_err(|error| store_failed(&error))?;
+    access.refresh().await.map_err(store_failed)?;
     let lookup = Lookup::new(store.clone(), clock.clone(), selection_rules(config));
-    let audit = Audit::new(store, clock.clone());
+    let audit = Audit::new(store.clone(), clock.clone());
     let notifications = notifications(config, &clock, &access, &audit, registry, health)?;
 
     let verifier = notifications.verifier.clone();
@@ -248,20 +269,34 @@ async fn build(
     workers.spawn("access", |stop| watch_access(watched, stop));
     let resolving = access.clone();
     workers.spawn("host-names", |stop| resolve_hosts(resolving, Clock::System, stop));
+    workers.spawn("pauses", |stop| pauses.run(stop));
     workers.spawn("sender", |stop| dispatch.run(stop));
     workers.spawn("reconciler", |stop| reconciler.run(stop));
+    let requests = Requests::default();
+    let observed = Arc::new(Observed {
+        health: health.clone(),
+        requests: requests.clone(),
+        notifications: notifications.counts.clone(),
+        journal: journal.clone(),
+        graph,
+        store,
+        clock: clock.clone(),
+        started: clock.now(),
+        turn: Mutex::default(),
+    });
     let app = Arc::new(App {
         access,
         journal,
         lookup,
         audit,
         clock,
+        requests,
         limits: config.limits.clone(),
         legacy: config.legacy.clone(),
         other_host: config.graph.other_host,
         shutdown,
     });
-    Ok(Built { app, notifications })
+    Ok(Built { app, notifications, observed })
 }
 
 fn notifications(
@@ -290,10 +325,12 @@ fn notifications(
         forward,
         clock: clock.clone(),
         strangers: Strangers::new(config.graph.tenants().map(|tenant| tenant.id.clone())),
+        counts: Counts::default(),
     })
 }
 
-fn apps(config: &Config) -> Vec<Asking> {
+/// The tenants that we can log in to, each with the app that we are there.
+pub(super) fn apps(config: &Config) -> Vec<Asking> {
     let app = |tenant: &TenantConfig| Asking {
         tenant: tenant.id.clone(),
         client_id: tenant.client_id.clone(),
@@ -308,6 +345,7 @@ fn rules(config: &Config) -> JournalRules {
         on_ended: config.legacy.on_ended,
         deadline: config.graph.deadline,
         concurrency: config.graph.concurrency,
+        rate: config.graph.rate,
         request_timeout: config.graph.request_timeout,
     }
 }
@@ -327,7 +365,9 @@ async fn watch_access(access: Access, mut stop: Shutdown) {
         tokio::select! {
             () = drain::requested(&mut stop) => return,
             _ = interval.tick() => {
-                if let Err(error) = access.refresh().await {
+                if let Err(error) = access.refresh().await
+                    && !error.is_shown()
+                {
                     tracing::error!("keys could not be read anew: {error}");
                 }
             }
@@ -350,6 +390,6 @@ async fn resolve_hosts(access: Access, clock: Clock, mut stop: Shutdown) {
     }
 }
 
-fn store_failed(error: &StoreError) -> ServeError {
-    ServeError::Store(error.to_string())
+fn store_failed(error: StoreError) -> ServeError {
+    ServeError::Store(error.into())
 }

@@ -6,6 +6,7 @@ mod certificate;
 mod credential;
 mod federated;
 mod outbound;
+mod rate;
 mod tenant;
 
 pub(crate) use self::certificate::ClientCertificate;
@@ -13,6 +14,7 @@ pub(crate) use self::certificate::ClientCertificate;
 pub(crate) use self::certificate::fixture;
 pub(crate) use self::credential::{Credential, ManagedIdentity, read_assertion};
 pub(crate) use self::outbound::Outbound;
+pub(crate) use self::rate::Rate;
 pub(crate) use self::tenant::{Api, TENANT_EXPECTED, TenantConfig, in_keys_of, parse_tenant};
 use crate::clock::Timestamp;
 use crate::config::graph::tenant::Section;
@@ -30,6 +32,8 @@ pub(crate) struct GraphConfig {
     pub(crate) further: Vec<TenantConfig>,
     pub(crate) outbound: Outbound,
     pub(crate) concurrency: usize,
+    /// Of each tenant.
+    pub(crate) rate: Option<Rate>,
     pub(crate) request_timeout: Duration,
     pub(crate) deadline: Duration,
     /// One of the hosts is not Microsoft's, and `graph.allow_other_host` says that it may be.
@@ -65,6 +69,7 @@ impl GraphConfig {
             further,
             outbound: Outbound::read(from),
             concurrency: from.whole("graph.concurrency", 1..=10_000),
+            rate: Rate::read(from),
             request_timeout,
             deadline,
             other_host,

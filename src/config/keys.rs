@@ -30,6 +30,7 @@ pub(super) const AVAILABLE: &[&str] = &[
     "graph.managed_identity",
     "graph.api",
     "graph.concurrency",
+    "graph.rate",
     "graph.request_timeout",
     "graph.deadline",
     "graph.proxy",
@@ -64,7 +65,7 @@ pub(super) const AVAILABLE: &[&str] = &[
 ];
 
 /// Keys of the contract that belong to something this version does not have.
-const NOT_BUILT: &[&str] = &["store.direct_url", "graph.rate"];
+const NOT_BUILT: &[&str] = &["store.direct_url"];
 
 /// The section of the further tenants: each is a section of its own, named by the tenant's GUID.
 pub(super) const TENANTS: &str = "graph.tenants";
@@ -308,10 +309,10 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_is_known_as_such() {
-        assert_eq!(meaning("graph.rate"), Meaning::NotBuilt("graph.rate"));
+        assert_eq!(meaning("store.direct_url"), Meaning::NotBuilt("store.direct_url"));
         assert_eq!(meaning("notifications"), Meaning::Section);
-        let variable = "CALLGATE_GRAPH__RATE";
-        assert_eq!(meaning_of_variable(variable), Meaning::NotBuilt("graph.rate"));
+        let variable = "CALLGATE_STORE__DIRECT_URL";
+        assert_eq!(meaning_of_variable(variable), Meaning::NotBuilt("store.direct_url"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::source::Source;
 
 const ON_PENDING: &[(&str, OnPending)] =
@@ -73,7 +75,7 @@ pub(crate) enum HttpStatus {
 }
 
 /// Which field of a Graph call each legacy identifier is compared with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_field_names, reason = "the names of the legacy API")]
 pub(crate) struct Mapping {
     pub(crate) platform_call_id: Vec<CallField>,
@@ -82,7 +84,7 @@ pub(crate) struct Mapping {
 }
 
 /// A field of a Graph call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::enum_variant_names, reason = "Graph's names")]
 pub(crate) enum CallField {
     /// `id`

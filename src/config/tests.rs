@@ -44,7 +44,7 @@ fn each_layer_beats_the_one_below() {
     let text = "listen.drain = '2s'";
     let variables = [("CALLGATE_LISTEN__DRAIN", "3s")];
     let drain = |config: Result<Config, String>| config.unwrap().listen.drain.as_secs();
-    assert_eq!(Config::defaults().listen.drain, Duration::from_secs(10));
+    assert_eq!(Config::defaults().listen.drain, Duration::from_secs(8));
     assert_eq!(drain(read(text, &[], &[])), 2);
     assert_eq!(drain(read(text, &variables, &[])), 3);
     assert_eq!(drain(read(text, &variables, &["listen.drain=4s", "listen.drain=5s"])), 5);
@@ -114,8 +114,8 @@ fn every_error_says_where_it_is_and_what_to_do() {
             "`listen`: is a section and has no value; set a key in it (callgate.toml, line 1)",
         ),
         (
-            "graph.rate = 'a'",
-            "`graph.rate`: not available in this version; remove it (callgate.toml, line 1)",
+            "store.direct_url = 'a'",
+            "`store.direct_url`: not available in this version; remove it (callgate.toml, line 1)",
         ),
         (
             "[graph.tenants.one]\nclient_id = 'a'",
@@ -164,9 +164,9 @@ fn a_variable_of_ours_that_sets_nothing_is_an_error() {
         ),
         ("CALLGATE_COLOUR", "CALLGATE_COLOUR: unknown variable; remove it or correct its name"),
         (
-            "CALLGATE_GRAPH__RATE",
-            "`graph.rate`: not available in this version; remove it \
-             (variable CALLGATE_GRAPH__RATE)",
+            "CALLGATE_STORE__DIRECT_URL",
+            "`store.direct_url`: not available in this version; remove it \
+             (variable CALLGATE_STORE__DIRECT_URL)",
         ),
     ] {
         check_error("", &[(name, "hunter2")], &[], expected);
@@ -187,7 +187,7 @@ fn variables_that_others_set_are_no_concern_of_ours() {
         ],
         &[],
     );
-    assert_eq!(config.unwrap().listen.drain, Duration::from_secs(10));
+    assert_eq!(config.unwrap().listen.drain, Duration::from_secs(8));
 }
 
 #[cfg(unix)]

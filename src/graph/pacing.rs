@@ -1,7 +1,8 @@
 //! When to try again: what `Retry-After` says, and our own backoff.
 //!
 //! Pure: nothing here sleeps or reads a clock. A wait is a row in the journal, and what is computed
-//! here is the time in that row. It is never earlier than what Graph asked for.
+//! here is the time in that row. It is never earlier than what Graph asked for; whether the deadline comes
+//! before it is for the store to see.
 
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use crate::clock::Timestamp;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Our own backoff grows no further.
 const LONGEST_WAIT: Duration = Duration::from_mins(2);
-/// Nobody means a longer `Retry-After`.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
+/// A longer `Retry-After` is as long as this one: nothing is tried for longer than `graph.deadline` may be.
+pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(720);
 /// How much jitter lengthens a wait at most.
 const JITTER: f64 = 0.25;
 
@@ -27,13 +28,17 @@ pub(crate) fn next_attempt(
     retry_after: Option<Duration>,
     jitter: f64,
 ) -> Timestamp {
-    let wait = backoff(attempt).max(retry_after.unwrap_or_default());
+    now + lengthened(backoff(attempt).max(retry_after.unwrap_or_default()), jitter)
+}
+
+/// `wait`, up to a quarter longer (of two minutes at most) as `jitter` goes from 0 to 1.
+pub(crate) fn lengthened(wait: Duration, jitter: f64) -> Duration {
     let share = if jitter.is_finite() { jitter.clamp(0.0, 1.0) } else { 0.0 };
-    now + wait + wait.min(LONGEST_WAIT).mul_f64(JITTER * share)
+    wait + wait.min(LONGEST_WAIT).mul_f64(JITTER * share)
 }
 
 /// What a `Retry-After` header asks for, seen from `now`: whole or decimal seconds, or a date in
-/// any of HTTP's three forms. At most a day; a date that has passed is no wait at all.
+/// any of HTTP's three forms. At most 30 days; a date that has passed is no wait at all.
 ///
 /// `None` when it is neither, or negative: then it says nothing, and our own backoff decides.
 pub(crate) fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
@@ -71,7 +76,7 @@ fn seconds(text: &str) -> Option<Duration> {
     if whole.is_empty() || !digits(whole) || !digits(fraction) {
         return None;
     }
-    // More digits than fit are more than the day that it is cut to.
+    // More digits than fit are more than what it is cut to.
     let whole = Duration::from_secs(whole.parse().unwrap_or(u64::MAX));
     let milliseconds = fraction.bytes().chain(*b"000").take(3);
     let milliseconds = milliseconds.fold(0, |sum: u64, digit| sum * 10 + u64::from(digit - b'0'));
@@ -89,7 +94,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_read_in_every_form_and_junk_says_nothing() {
-        let day = 24 * 60 * 60 * 1000;
+        let most = 30 * 24 * 60 * 60 * 1000;
         for (header, expected) in [
             ("0", Some(0)),
             ("120", Some(120_000)),
@@ -99,15 +104,16 @@ mod tests {
             ("2.", Some(2_000)),
             ("0.0004", Some(1)),
             ("0.5", Some(500)),
-            ("86401", Some(day)),
-            ("99999999999999999999999999", Some(day)),
+            ("86401", Some(86_401_000)),
+            ("2592001", Some(most)),
+            ("99999999999999999999999999", Some(most)),
             ("Sun, 06 Nov 1994 08:49:47 GMT", Some(10_000)),
             ("Sun, 06 Nov 1994 09:49:47 +0100", Some(10_000)),
             ("Fri, 06 Nov 1994 08:49:47 GMT", Some(10_000)),
             ("Sunday, 06-Nov-94 08:49:47 GMT", Some(10_000)),
             ("Sun Nov  6 08:49:47 1994", Some(10_000)),
             ("Sun, 06 Nov 1994 08:49:27 GMT", Some(0)),
-            ("Sun, 06 Nov 2033 08:49:27 GMT", Some(day)),
+            ("Sun, 06 Nov 2033 08:49:27 GMT", Some(most)),
             ("Sun, 31 Feb 1994 08:49:27 GMT", None),
             ("-5", None),
             ("+5", None),
@@ -145,13 +151,13 @@ mod tests {
             [0.0, 0.5, 1.0, 7.0, -3.0, f64::NAN].map(at),
             [8000, 9000, 10000, 10000, 8000, 8000]
         );
-        let day = next_attempt(1, NOW, Some(LONGEST_RETRY_AFTER), 1.0).since(NOW);
-        assert_eq!(day, LONGEST_RETRY_AFTER + Duration::from_secs(30));
+        let longest = next_attempt(1, NOW, Some(LONGEST_RETRY_AFTER), 1.0).since(NOW);
+        assert_eq!(longest, LONGEST_RETRY_AFTER + Duration::from_secs(30));
     }
 
     proptest! {
         #[test]
-        fn no_header_panics_or_asks_for_more_than_a_day(header in ".{0,40}", now in any::<i64>()) {
+        fn no_header_panics_or_asks_for_more_than_is_ever_waited(header in ".{0,40}", now in any::<i64>()) {
             if let Some(wait) = retry_after(&header, Timestamp(now)) {
                 prop_assert!(wait <= LONGEST_RETRY_AFTER);
             }
@@ -166,14 +172,24 @@ mod tests {
         }
 
         #[test]
-        fn the_next_attempt_is_never_earlier_than_graph_asked(
-            attempt in any::<u32>(),
-            asked in proptest::option::of(0_u64..90_000_000),
+        fn nothing_is_tried_before_graph_asked_nor_before_our_own_backoff(
+            attempts in any::<u32>(),
+            asked in proptest::option::of(0_u64..2_592_000_000),
             jitter in any::<f64>(),
         ) {
-            let asked = asked.map(Duration::from_millis);
-            let at = next_attempt(attempt, NOW, asked, jitter);
-            prop_assert!(at >= NOW + asked.unwrap_or_default() && at >= NOW + FIRST_WAIT);
+            let retry_after = asked.map(Duration::from_millis);
+            let own = FIRST_WAIT.saturating_mul(1 << attempts.saturating_sub(1).min(7));
+            let least = NOW + own.min(LONGEST_WAIT).max(retry_after.unwrap_or_default());
+            let at = next_attempt(attempts, NOW, retry_after, jitter);
+            prop_assert!(least <= at && at <= least + LONGEST_WAIT.mul_f64(JITTER));
+        }
+
+        #[test]
+        fn any_header_leads_to_a_wait_within_its_bounds(header in ".{0,40}", jitter in any::<f64>()) {
+            let asked = retry_after(&header, NOW);
+            let at = next_attempt(1, NOW, asked, jitter);
+            prop_assert!(at >= NOW + FIRST_WAIT.max(asked.unwrap_or_default()));
+            prop_assert!(at <= NOW + LONGEST_RETRY_AFTER + LONGEST_WAIT);
         }
     }
 }

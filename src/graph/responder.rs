@@ -130,6 +130,7 @@ pub(crate) fn config(graph: &str, login: &str) -> GraphConfig {
         }),
         further: Vec::new(),
         outbound: Outbound::default(),
+        rate: None,
         concurrency: 4,
         request_timeout: Duration::from_secs(1),
         deadline: Duration::from_mins(1),

@@ -11,8 +11,10 @@ use reqwest::header::HeaderValue;
 pub(super) use self::app::App;
 use self::app::Granted;
 use super::error::LoginError;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Moment, Timestamp};
 use crate::secret::Secret;
+use crate::telemetry::metrics::count::Counts;
+use crate::telemetry::metrics::label::Login;
 
 mod app;
 mod assertion;
@@ -34,6 +36,7 @@ pub(super) struct Tokens {
     state: Mutex<State>,
     /// Held by the one who asks the login.
     refreshing: tokio::sync::Mutex<()>,
+    pub(super) logins: Counts<Login>,
 }
 
 /// A token as it is sent.
@@ -60,14 +63,14 @@ struct State {
 #[derive(Clone, Debug)]
 struct Failure {
     error: LoginError,
-    since: Timestamp,
+    /// By a clock that nobody sets.
     until: Timestamp,
 }
 
 impl Tokens {
     pub(super) fn new(app: App, clock: Clock) -> Self {
         let (state, refreshing) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { app, clock, state, refreshing }
+        Self { app, clock, state, refreshing, logins: Counts::default() }
     }
 
     /// A token, renewed when it is time.
@@ -119,13 +122,15 @@ impl Tokens {
         claims: Option<String>,
     ) -> Result<Token, LoginError> {
         let _asking = self.refreshing.lock().await;
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let settled = {
             let state = self.state();
             let newer = state.token.clone().filter(|token| {
                 token.number > rejected.number && (claims.is_none() || token.claims == claims)
             });
-            newer.map(Ok).or_else(|| state.paused(now).map(|failure| Err(failure.error.clone())))
+            newer
+                .map(Ok)
+                .or_else(|| state.paused(now.steady).map(|failure| Err(failure.error.clone())))
         };
         match settled {
             Some(settled) => settled,
@@ -134,10 +139,10 @@ impl Tokens {
     }
 
     fn look(&self) -> Look {
-        let now = self.clock.now();
+        let Moment { wall: now, steady } = self.clock.moment();
         let state = self.state();
         let valid = state.token.clone().filter(|token| now < token.expires_at);
-        match (valid, state.paused(now)) {
+        match (valid, state.paused(steady)) {
             (Some(token), None) if token.renew_at <= now => Look::Renew(Some(token)),
             (Some(token), _) => Look::Use(token),
             (None, Some(failure)) => Look::Fail(failure.error.clone()),
@@ -149,7 +154,9 @@ impl Tokens {
     async fn refresh(&self, claims: Option<String>) -> Result<Token, LoginError> {
         let asked_at = self.clock.now();
         let granted = self.app.ask(claims.as_deref()).await;
-        let now = self.clock.now();
+        self.logins
+            .count(granted.as_ref().map_or_else(LoginError::label, |_granted| Login::Granted));
+        let now = self.clock.moment();
         let mut state = self.state();
         match granted {
             Ok(Granted { bearer, lifetime, refresh_in }) => {
@@ -166,8 +173,8 @@ impl Tokens {
                 Ok(token)
             }
             Err(error) => {
-                let until = state.next_try(now, &error);
-                state.failure = Some(Failure { error: error.clone(), since: now, until });
+                let until = now.steady + state.next_try(now.wall, &error).since(now.wall);
+                state.failure = Some(Failure { error: error.clone(), until });
                 Err(error)
             }
         }
@@ -202,9 +209,8 @@ enum Look {
 }
 
 impl State {
-    fn paused(&self, now: Timestamp) -> Option<&Failure> {
-        // Both ends, so that a clock that was set back does not prolong it.
-        self.failure.as_ref().filter(|failure| failure.since <= now && now < failure.until)
+    fn paused(&self, steady: Timestamp) -> Option<&Failure> {
+        self.failure.as_ref().filter(|failure| steady < failure.until)
     }
 
     /// When the login may be asked again after `error`.

@@ -1,44 +1,60 @@
-//! The admin listener: is this process alive, and should requests be sent to it?
+//! The admin listener: is this process alive, should requests be sent to it, and what does it do?
 //!
 //! Answers name parts and reasons that the program knows by heart, never configuration. Liveness
 //! asks nobody: a check that depends on a database restarts what only needed to wait.
 
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::{Method, Request, Response};
 
-use crate::health::{Health, HealthReport};
+use crate::health::HealthReport;
+use crate::http::metrics::Observed;
 use crate::http::respond;
 use crate::id::RequestId;
 use crate::reply::{ContentType, Reply};
 
 /// Answers one request to the admin listener.
-pub(crate) fn answer(
-    health: &Health,
+pub(crate) async fn answer(
+    observed: Arc<Observed>,
     request: Request<Incoming>,
     peer: IpAddr,
 ) -> Response<Full<Bytes>> {
     let id = RequestId::random();
     let (parts, body) = request.into_parts();
-    let reply = reply(health, &parts.method, parts.uri.path());
+    let reply = match page(&parts.method, parts.uri.path()) {
+        Ok(Page::Alive) => text(200, "alive\n"),
+        Ok(Page::Readiness) => readiness(&observed.health.report()),
+        Ok(Page::Metrics) => observed.scrape().await,
+        Err(refused) => refused,
+    };
     tracing::debug!(request.id = %id, %peer, status = reply.status, "admin request");
     respond::response(reply, id, parts.headers, !body.is_end_stream())
 }
 
-fn reply(health: &Health, method: &Method, path: &str) -> Reply {
-    let answer: fn(&Health) -> Reply = match path {
-        "/livez" => |_| text(200, "alive\n"),
-        "/readyz" => |health| readiness(&health.report()),
-        _ => return text(404, "no such path\n"),
+/// What is there to be seen.
+#[derive(Debug, PartialEq, Eq)]
+enum Page {
+    Alive,
+    Readiness,
+    Metrics,
+}
+
+fn page(method: &Method, path: &str) -> Result<Page, Reply> {
+    let page = match path {
+        "/livez" => Page::Alive,
+        "/readyz" => Page::Readiness,
+        "/metrics" => Page::Metrics,
+        _ => return Err(text(404, "no such path\n")),
     };
     if *method == Method::GET || *method == Method::HEAD {
-        answer(health)
+        Ok(page)
     } else {
-        text(405, "method not allowed\n").with_header("allow", "GET, HEAD")
+        Err(text(405, "method not allowed\n").with_header("allow", "GET, HEAD"))
     }
 }
 
@@ -61,32 +77,38 @@ fn text(status: u16, body: impl Into<Bytes>) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::Health;
 
     #[track_caller]
-    fn check(health: &Health, request: &str, status: u16, body: &str) {
-        let (method, path) = request.split_once(' ').unwrap();
-        let reply = reply(health, &method.parse().unwrap(), path);
-        assert_eq!((reply.status, &*reply.body), (status, body.as_bytes()), "{request}");
+    fn check(health: &Health, status: u16, body: &str) {
+        let reply = readiness(&health.report());
+        assert_eq!((reply.status, &*reply.body), (status, body.as_bytes()));
     }
 
     #[test]
-    fn readiness_gives_its_reasons_and_liveness_asks_nobody() {
+    fn readiness_gives_its_reasons() {
         let health = Health::starting(["store", "sender"]);
-        check(&health, "GET /readyz", 503, "not ready\nsender: not started\nstore: not started\n");
-        check(&health, "GET /livez", 200, "alive\n");
+        check(&health, 503, "not ready\nsender: not started\nstore: not started\n");
         health.ready("store");
         health.ready("sender");
-        check(&health, "GET /readyz", 200, "ready\n");
+        check(&health, 200, "ready\n");
         health.degraded("graph", "the app's login is refused");
-        check(&health, "HEAD /readyz", 200, "ready\ndegraded: graph: the app's login is refused\n");
+        check(&health, 200, "ready\ndegraded: graph: the app's login is refused\n");
     }
 
     #[test]
-    fn everything_else_is_refused() {
-        let health = Health::default();
-        check(&health, "GET /", 404, "no such path\n");
-        check(&health, "GET /readyz/", 404, "no such path\n");
-        check(&health, "POST /livez", 405, "method not allowed\n");
-        check(&health, "DELETE /config", 404, "no such path\n");
+    fn three_pages_can_be_read_and_everything_else_is_refused() {
+        let found = |method: &Method, path| page(method, path).map_err(|refused| refused.status);
+        for (path, page) in
+            [("/livez", Page::Alive), ("/readyz", Page::Readiness), ("/metrics", Page::Metrics)]
+        {
+            assert_eq!(found(&Method::GET, path), Ok(page), "{path}");
+            assert!(found(&Method::HEAD, path).is_ok(), "{path}");
+            assert_eq!(found(&Method::POST, path), Err(405), "{path}");
+        }
+        for path in ["/", "/readyz/", "/metrics/", "/config"] {
+            assert_eq!(found(&Method::GET, path), Err(404), "{path}");
+            assert_eq!(found(&Method::DELETE, path), Err(404), "{path}");
+        }
     }
 }

@@ -13,10 +13,12 @@ use tracing::Level;
 use crate::http::route::Route;
 use crate::id::RequestId;
 use crate::legacy::AccessFacts;
+use crate::telemetry::metrics::count::Requests;
 
 /// The line of a request that is under way. Dropped before [`AccessLine::finish`], it says that
 /// the request was cut off.
-pub(super) struct AccessLine {
+pub(super) struct AccessLine<'a> {
+    requests: &'a Requests,
     id: RequestId,
     route: &'static str,
     method: &'static str,
@@ -24,11 +26,16 @@ pub(super) struct AccessLine {
     finished: bool,
 }
 
-impl AccessLine {
-    /// Begins to measure.
-    pub(super) fn begin(id: RequestId, route: Route, method: &Method) -> Self {
+impl<'a> AccessLine<'a> {
+    /// Begins to measure. The request is counted with its line.
+    pub(super) fn begin(
+        requests: &'a Requests,
+        id: RequestId,
+        route: Route,
+        method: &Method,
+    ) -> Self {
         let (route, method) = (route.as_str(), known(method));
-        Self { id, route, method, started: Instant::now(), finished: false }
+        Self { requests, id, route, method, started: Instant::now(), finished: false }
     }
 
     /// Writes the line.
@@ -36,6 +43,7 @@ impl AccessLine {
         self.finished = true;
         let Self { id, route, method, .. } = &self;
         let AccessFacts { action, outcome, code, unknown_parameters, .. } = facts;
+        self.requests.answered(action, outcome, status, self.started.elapsed());
         macro_rules! line {
             ($level:expr) => {
                 tracing::event!(
@@ -63,11 +71,12 @@ impl AccessLine {
     }
 }
 
-impl Drop for AccessLine {
+impl Drop for AccessLine<'_> {
     fn drop(&mut self) {
         if self.finished {
             return;
         }
+        self.requests.cut_off();
         let Self { id, route, method, .. } = &*self;
         tracing::info!(
             request.id = %id,
@@ -178,7 +187,8 @@ mod tests {
         }
     }
 
-    fn logged(write: impl FnOnce(AccessLine)) -> String {
+    fn logged(write: impl FnOnce(AccessLine<'_>)) -> String {
+        let requests = Requests::default();
         let log = Log::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(Level::TRACE)
@@ -187,7 +197,8 @@ mod tests {
             .finish();
         tracing::subscriber::with_default(subscriber, || {
             let method = Method::from_bytes(b"APIKEY-74C8EEA0").unwrap();
-            let line = AccessLine::begin(RequestId::random(), Route::MethodNotAllowed, &method);
+            let id = RequestId::random();
+            let line = AccessLine::begin(&requests, id, Route::MethodNotAllowed, &method);
             write(line);
         });
         let text = log.0.lock().unwrap().clone();
@@ -256,7 +267,9 @@ mod tests {
 
     #[test]
     fn a_request_that_was_cut_off_has_its_line_as_well() {
-        let text = logged(drop);
+        let text = logged(|line| {
+            let _cut_off = line;
+        });
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(text.contains("outcome=\"cut_off\""), "{text}");
     }

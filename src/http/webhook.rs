@@ -27,6 +27,7 @@ use crate::id::RequestId;
 use crate::notifications::{Credentials, Notification, Notifications, Refused, Sender};
 use crate::reply::{ContentType, Reply};
 use crate::secret::{SafeUri, Secret};
+use crate::telemetry::metrics::label::Notified;
 
 /// No documented notification is longer than a few kilobytes, a roster of a large meeting included.
 const LONGEST_BODY: usize = 1024 * 1024;
@@ -98,6 +99,8 @@ impl Webhook {
         let asked = Asked { peer, method, uri: SafeUri::new(uri), headers };
         let mut close = true;
         let result = self.take(asked, body, &mut close).await;
+        let counted = result.as_ref().map_or_else(Stopped::label, |_reply| Notified::Taken);
+        self.notifications.counts.count(counted);
         let now = Instant::now();
         let duration_ms = now.duration_since(began).as_secs_f64() * 1000.0;
         let reply = match result {
@@ -162,6 +165,17 @@ impl Stopped {
             Self::TooLarge => "body_too_large",
             Self::Incomplete => "body_incomplete",
             Self::Refused(refused) => refused.word(),
+        }
+    }
+
+    /// Its word in metrics.
+    const fn label(&self) -> Notified {
+        match self {
+            Self::NotFound => Notified::NotFound,
+            Self::Method => Notified::Method,
+            Self::TooLarge => Notified::TooLarge,
+            Self::Incomplete => Notified::Incomplete,
+            Self::Refused(refused) => refused.label(),
         }
     }
 

@@ -8,9 +8,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Journal;
+use super::budget::Place;
 use super::dispatch::Ready;
 use super::verdict::{Verdict, effect_possible, verdict};
-use crate::graph::error::{GraphError, LoginError};
+use crate::clock::Timestamp;
+use crate::graph::error::GraphError;
 use crate::graph::pacing::next_attempt;
 use crate::graph::{Answer, GraphClient};
 use crate::health::Health;
@@ -18,7 +20,7 @@ use crate::model::change::Participant;
 use crate::model::deletion::{DeletionState, LEG_OVER, NO_SUCH_CALL, NO_SUCH_PARTICIPANT};
 use crate::model::everybody::{InTheCall, Present};
 use crate::model::plan::{Order, RejectReason};
-use crate::store::admission::{AttemptEnd, Before, Leased, Next, Settled};
+use crate::store::admission::{Asked, AttemptEnd, Before, Leased, Next, Settled};
 use crate::store::error::StoreError;
 
 /// The first wait before a settlement is written again, and the longest.
@@ -37,23 +39,27 @@ pub(super) struct Attempt {
 impl Attempt {
     /// Sends the step if its lease lasts for long enough, and settles it.
     pub(super) async fn run(self, ready: Ready) {
-        let Ready { leased, began, slot } = ready;
-        let rules = &self.journal.rules;
-        // A lease that could end before the answer might let somebody else send as well.
-        if began.elapsed() + rules.request_timeout >= rules.lease() {
+        let Ready { leased, began, mut place } = ready;
+        if self.is_too_late(began) {
             give_back(&self.journal, leased, Duration::ZERO).await;
         } else if let Some(answer) =
             self.graph.refuse_other_app(&leased.tenant, leased.app_id.as_deref())
         {
-            self.settle(leased, &answer, began, None).await;
+            self.settle(leased, &answer, began, None, &mut place).await;
         } else {
-            self.send(leased, began).await;
+            self.send(leased, began, &mut place).await;
         }
-        drop(slot);
+        drop(place);
         self.journal.look_at_backlog();
     }
 
-    async fn send(&self, leased: Leased, began: Instant) {
+    /// A lease that could end before the answer might let somebody else send as well.
+    fn is_too_late(&self, began: Instant) -> bool {
+        let rules = &self.journal.rules;
+        began.elapsed() + rules.request_timeout >= rules.lease()
+    }
+
+    async fn send(&self, leased: Leased, began: Instant, place: &mut Place) {
         let (tenant, call) = (&leased.tenant, &leased.graph_id);
         let (answer, done) = match &leased.order {
             Order::HangUp => (self.graph.hang_up(tenant, call).await, None),
@@ -69,14 +75,14 @@ impl Attempt {
                 let client_id = self.graph.client_id(tenant).map(str::to_owned);
                 (answer, everybody.map(|people| Next::RemoveAll(in_the_call(client_id, people))))
             }
-            Order::Reject(reason) => match self.reject(&leased, *reason).await {
+            Order::Reject(reason) => match self.reject(&leased, *reason, began).await {
                 Some(answer) => (answer, None),
                 None => return,
             },
         };
         // Another step may be due at once.
         let is_followed = leased.is_part || matches!(leased.order, Order::Reject(_));
-        self.settle(leased, &answer, began, done).await;
+        self.settle(leased, &answer, began, done, place).await;
         if is_followed {
             self.journal.backlog.store(true, Ordering::Relaxed);
         }
@@ -84,11 +90,17 @@ impl Attempt {
 
     /// Rejects a call that still rings, and no other: what was told since the lease counts, and nothing
     /// is sent after the step's deadline. None when it was not sent, but given back.
-    async fn reject(&self, leased: &Leased, reason: RejectReason) -> Option<Answer> {
+    async fn reject(
+        &self,
+        leased: &Leased,
+        reason: RejectReason,
+        began: Instant,
+    ) -> Option<Answer> {
         let (now, asked_at) = (self.journal.clock.now(), Instant::now());
         let left = match self.journal.store.still_rings(leased.step, now).await {
-            Ok(Some(left)) => left.saturating_sub(asked_at.elapsed()),
-            Ok(None) => {
+            // The store may have taken long to say so.
+            Ok(Some(left)) if !self.is_too_late(began) => left.saturating_sub(asked_at.elapsed()),
+            Ok(_) => {
                 give_back(&self.journal, leased.clone(), Duration::ZERO).await;
                 return None;
             }
@@ -107,30 +119,40 @@ impl Attempt {
     /// Judges the answer and writes it down: again and again while the store is busy or full, and
     /// until the lease ends when it failed otherwise, because another operation that was committed
     /// with this one may have been at fault. `done` is what follows a success that is not the end.
-    async fn settle(&self, leased: Leased, answer: &Answer, began: Instant, done: Option<Next>) {
+    async fn settle(
+        &self,
+        leased: Leased,
+        answer: &Answer,
+        began: Instant,
+        done: Option<Next>,
+        place: &mut Place,
+    ) {
         let before = self.before(&leased, answer).await;
         let verdict = verdict(leased.order.operation(), before, answer);
-        self.report(&leased, verdict, answer);
+        self.report(&leased, verdict, answer, place);
+        let end = self.end(&leased, verdict, answer, done);
         if verdict == Verdict::Sent && is_told_at_once(&leased) {
             // Graph has taken it, and the deletion has long been on disk: who waits need not wait
             // for this to be written as well. After a crash before that it is sent again and gone.
-            self.journal.waiting.settled(&Settled {
+            let settled = Settled {
                 deletion_id: leased.deletion_id,
                 state: DeletionState::Sent,
                 failure: None,
                 operation: Some(leased.order.operation()),
                 progress: None,
                 invited: None,
-            });
+            };
+            self.journal.waiting.settled_ahead(&settled, end.answered_at);
         }
-        let end = self.end(&leased, verdict, answer, done);
         let mut wait = SETTLE_AGAIN;
         loop {
             match self.journal.store.settle(leased.clone(), end.clone()).await {
                 Ok(Some(settled)) => return self.journal.waiting.settled(&settled),
                 Ok(None) => return,
                 Err(error) if self.may_settle(&error, began) => {
-                    tracing::warn!(deletion.id = %leased.deletion_id, "not settled yet: {error}");
+                    if !error.is_shown() {
+                        tracing::warn!(deletion.id = %leased.deletion_id, "not settled yet: {error}");
+                    }
                     tokio::time::sleep(wait).await;
                     wait = SETTLE_RARELY.min(wait * 2);
                 }
@@ -167,7 +189,7 @@ impl Attempt {
 
     fn may_settle(&self, error: &StoreError, began: Instant) -> bool {
         match error {
-            StoreError::Busy | StoreError::Full => true,
+            StoreError::Busy | StoreError::Full | StoreError::Disk => true,
             StoreError::Stopped => false,
             _ => began.elapsed() < self.journal.rules.lease(),
         }
@@ -180,13 +202,14 @@ impl Attempt {
         answer: &Answer,
         done: Option<Next>,
     ) -> AttemptEnd {
-        let now = self.journal.clock.now();
+        let moment = self.journal.clock.moment();
         let explanation = answer.result.as_ref().err().map(GraphError::explanation);
         let is_removal = matches!(leased.order, Order::RemoveParticipant(_));
         let over = |state, failure, call_is_gone| Next::Over { state, failure, call_is_gone };
         let again = |retry_after| {
-            let attempt = u32::try_from(leased.attempt).unwrap_or(u32::MAX);
-            Next::At(next_attempt(attempt, now, retry_after, jitter()))
+            let attempts = u32::try_from(leased.attempt).unwrap_or(u32::MAX);
+            // Whether there is time for it by then, and what is sent instead, is for the store to say.
+            Next::At(next_attempt(attempts, moment.wall, retry_after, jitter()))
         };
         let next = match verdict {
             Verdict::Sent => done.unwrap_or_else(|| over(DeletionState::Sent, None, false)),
@@ -211,9 +234,12 @@ impl Attempt {
             Verdict::Unknown => over(DeletionState::Unknown, explanation.clone(), false),
         };
         AttemptEnd {
-            answered_at: now,
+            answered_at: moment.wall,
+            steady: moment.steady,
             status: answer.status,
             error: explanation,
+            hint: self.hint(leased, answer),
+            asked: asked(verdict, answer, moment.wall),
             request_id: answer.request_id.clone(),
             client_request_id: answer.client_request_id.clone(),
             date: answer.date.clone(),
@@ -222,56 +248,18 @@ impl Attempt {
             next,
         }
     }
-
-    /// Says in log and health what an operator should know.
-    fn report(&self, leased: &Leased, verdict: Verdict, answer: &Answer) {
-        let explanation = answer.result.as_ref().err().map(GraphError::for_log);
-        let explanation = explanation.as_deref().unwrap_or("accepted");
-        let status = answer.status;
-        match verdict {
-            Verdict::TenantFault { hint } => {
-                let not_configured =
-                    matches!(answer.result, Err(GraphError::Login(LoginError::NotConfigured)));
-                let reason = if not_configured {
-                    "deletions wait for a tenant that is not configured"
-                } else {
-                    "Graph or its login refuses a configured app"
-                };
-                self.health.degraded("graph", reason);
-                let hint = self.graph.in_keys_of(&leased.tenant, hint);
-                tracing::error!(
-                    deletion.id = %leased.deletion_id, attempt = leased.attempt, status,
-                    tenant.id = %leased.tenant,
-                    "nothing can be sent for this tenant: {explanation}; {hint}"
-                );
-            }
-            Verdict::Failed { hint } => tracing::warn!(
-                deletion.id = %leased.deletion_id, attempt = leased.attempt, status,
-                "deletion {} failed: {explanation}{}", leased.deletion_id, after_failure(hint)
-            ),
-            Verdict::Again { .. } => {
-                let operation = leased.order.operation();
-                let hint = answer.result.as_ref().err().and_then(|error| error.hint_for(operation));
-                tracing::warn!(
-                    deletion.id = %leased.deletion_id, attempt = leased.attempt, status,
-                    "deletion {} is tried again: {explanation}{}",
-                    leased.deletion_id, after_failure(hint)
-                );
-            }
-            _ => {
-                self.health.restored("graph");
-                tracing::debug!(
-                    deletion.id = %leased.deletion_id, attempt = leased.attempt, status,
-                    "deletion {}: {explanation}", leased.deletion_id
-                );
-            }
-        }
+    /// What an operator can do about an answer, in the words of his configuration.
+    fn hint(&self, leased: &Leased, answer: &Answer) -> Option<String> {
+        let hint = answer.result.as_ref().err()?.hint_for(leased.order.operation())?;
+        Some(self.graph.in_keys_of(&leased.tenant, hint).into_owned())
     }
 }
 
-/// A hint behind the failure that it is about.
-fn after_failure(hint: Option<&str>) -> String {
-    hint.map(|hint| format!("; {hint}")).unwrap_or_default()
+/// The wait that an answer asked for, seen from `now`.
+fn asked(verdict: Verdict, answer: &Answer, now: Timestamp) -> Option<Asked> {
+    let Verdict::Again { retry_after: Some(wait) } = verdict else { return None };
+    let by_login = matches!(answer.result, Err(GraphError::Login(_)));
+    Some(Asked { not_before: now + wait, by_login })
 }
 
 /// Who is told before it is settled that Graph took it: nobody of what is one step of several, or tells
@@ -297,10 +285,13 @@ fn leg_over(verdict: Verdict) -> (DeletionState, String) {
     }
 }
 
-/// See [`effect_possible`]. To read has no effect, and what invites again was not done.
+/// See [`effect_possible`]. To read has no effect, and what invites again was not done; nor was a rejection
+/// for which Graph named a time to come again.
 fn may_have_been_done(leased: &Leased, verdict: Verdict, answer: &Answer) -> bool {
     match (&leased.order, verdict) {
-        (Order::ReadRoster, _) | (Order::Invite(_), Verdict::Again { .. }) => false,
+        (Order::ReadRoster, _)
+        | (Order::Invite(_), Verdict::Again { .. })
+        | (Order::Reject(_), Verdict::Again { retry_after: Some(_) }) => false,
         _ => effect_possible(answer),
     }
 }
@@ -316,15 +307,16 @@ fn in_the_call(client_id: Option<String>, people: Vec<Participant>) -> InTheCall
 
 /// Makes a step due again, after `pause`, that was not sent.
 pub(super) async fn give_back(journal: &Journal, leased: Leased, pause: Duration) {
-    let now = journal.clock.now();
-    match journal.store.give_back(leased, now, now + pause).await {
+    let now = journal.clock.moment();
+    match journal.store.give_back(leased, now, now.wall + pause).await {
         Ok(()) => journal.backlog.store(true, Ordering::Relaxed),
+        Err(error) if error.is_shown() => {}
         Err(error) => tracing::warn!("a step could not be given back: {error}"),
     }
 }
 
 /// A number between 0 and 1, so that what failed together is not tried again together.
-fn jitter() -> f64 {
+pub(super) fn jitter() -> f64 {
     let mut byte = [0; 1];
     // Without randomness there is no jitter, which delays nothing.
     let _ = aws_lc_rs::rand::fill(&mut byte);

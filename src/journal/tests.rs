@@ -4,6 +4,7 @@
 mod await_points;
 mod graph;
 mod sending;
+mod stopped;
 mod witness;
 
 use crate::model::deletion::Scope;
@@ -33,6 +34,7 @@ struct Running {
     journal: Journal,
     actor: Actor,
     clock: Clock,
+    health: Health,
     stop: watch::Sender<bool>,
     sender: JoinSet<()>,
 }
@@ -49,6 +51,7 @@ impl Running {
             tenant: Some(TenantConfig::at(&graph.url, TenantId::new(TENANT), "client", "secret")),
             further: Vec::new(),
             outbound: Outbound::default(),
+            rate: None,
             concurrency,
             request_timeout: Duration::from_secs(30),
             deadline: DEADLINE,
@@ -64,16 +67,17 @@ impl Running {
             on_ended: OnEnded::Forward,
             deadline: DEADLINE,
             concurrency,
+            rate: None,
             request_timeout: config.request_timeout,
         };
         let store = there.store.clone();
-        let (journal, dispatch) =
-            Journal::new(store, client, clock.clone(), rules, Health::default());
+        let health = Health::default();
+        let (journal, dispatch) = Journal::new(store, client, clock.clone(), rules, health.clone());
         let actor = access::tests::actor(&there).await;
         let (stop, stopped) = watch::channel(false);
         let mut sender = JoinSet::new();
         sender.spawn(dispatch.run(stopped));
-        Self { there, graph, journal, actor, clock, stop, sender }
+        Self { there, graph, journal, actor, clock, health, stop, sender }
     }
 
     fn request(selector: Selector) -> DeletionRequest {
@@ -120,6 +124,16 @@ impl Running {
         tasks.spawn(queued);
         tasks.detach_all();
         (go, held)
+    }
+
+    /// A place in the budget, as soon as one is free.
+    async fn place(&self) -> Place {
+        loop {
+            if let Some(place) = self.journal.budget.take(&TenantId::new(TENANT)) {
+                return place;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     fn count(&self, sql: &str) -> i64 {
@@ -195,7 +209,7 @@ async fn what_is_recorded_after_the_last_slot_came_back_wakes_the_sender() {
     let mut running = Running::start(1).await;
     running.stop.send_replace(true);
     running.sender.join_next().await.unwrap().unwrap();
-    let slot = Arc::clone(&running.journal.slots).try_acquire_owned().unwrap();
+    let place = running.place().await;
     let (decided, wait) = running.admit(by_call_id("a")).await;
     assert!(decided.leased.is_none() && wait.is_some());
     let woken = tokio::select! {
@@ -204,18 +218,18 @@ async fn what_is_recorded_after_the_last_slot_came_back_wakes_the_sender() {
         () = ready(()) => false,
     };
     assert!(woken);
-    drop(slot);
+    drop(place);
 }
 
 #[tokio::test]
 async fn a_lease_that_has_grown_too_short_is_given_back_and_taken_anew() {
     let mut running = Running::start(1).await;
     let leased = running.there.begin("a", NOW).await;
-    let slot = Arc::clone(&running.journal.slots).acquire_owned().await.unwrap();
+    let place = running.place().await;
     // What is left of the lease is exactly what a request may take.
     let began = Instant::now() + running.journal.rules.request_timeout;
     let began = began.checked_sub(running.journal.rules.lease()).unwrap();
-    running.journal.ready.send(Ready { leased, began, slot }).unwrap();
+    running.journal.ready.send(Ready { leased, began, place }).unwrap();
     assert_eq!(running.graph.next().await, "a");
     let unsent = "SELECT count(*) FROM attempts WHERE number = 1 AND effect_possible = 0";
     assert_eq!(running.count(unsent), 1);
@@ -256,7 +270,11 @@ async fn a_caller_who_goes_before_his_turn_leaves_nothing() {
     drop(go);
     running.there.flush().await;
     assert_eq!(running.count(RECORDED), 0);
-    drop(running.journal.slots.acquire_many(4).await.unwrap());
+    let mut places = Vec::new();
+    for _ in 0..4 {
+        places.push(running.place().await);
+    }
+    drop(places);
     running.stop().await;
 }
 
@@ -382,37 +400,4 @@ async fn a_settlement_is_written_again_until_the_store_takes_it() {
     drop(wait);
     let there = running.stop().await;
     assert_eq!(there.look::<i64>("SELECT count(*) FROM attempts"), 1, "it was sent once");
-}
-
-#[tokio::test]
-async fn whoever_waits_is_told_that_graph_took_it_before_that_is_written() {
-    let mut running = Running::start(1).await;
-    let (_, wait) = running.admit(by_call_id("a")).await;
-    assert_eq!(running.graph.next().await, "a");
-    running.there.by_hand(
-        "CREATE TRIGGER refuse BEFORE UPDATE ON attempts BEGIN SELECT raise(ABORT, 'not now'); END",
-    );
-    running.graph.answer(TAKEN);
-    let mut wait = wait.unwrap();
-    assert_eq!(wait.settled().await.state, DeletionState::Sent);
-    wait.answered();
-    running.there.by_hand("DROP TRIGGER refuse");
-    let there = running.stop().await;
-    assert_eq!(there.look::<String>("SELECT state FROM deletions"), "sent");
-    assert_eq!(there.look::<i64>("SELECT count(*) FROM attempts"), 1, "it was sent once");
-}
-
-#[tokio::test]
-async fn a_stopping_sender_finishes_what_it_has_begun_and_leaves_the_rest() {
-    let mut running = Running::start(1).await;
-    let (_, first) = running.admit(by_call_id("a")).await;
-    let (_, second) = running.admit(by_call_id("b")).await;
-    assert_eq!(running.graph.next().await, "a");
-    running.stop.send_replace(true);
-    running.graph.answer(TAKEN);
-    let mut first = first.unwrap();
-    assert_eq!(first.settled().await.state, DeletionState::Sent);
-    drop((first, second));
-    let there = running.stop().await;
-    assert_eq!(there.look::<i64>("SELECT count(*) FROM deletions WHERE state = 'open'"), 1);
 }

@@ -15,6 +15,8 @@ use crate::store::admission::{Claim, Settled};
 pub(super) struct Waiting {
     store: Store,
     senders: Arc<Mutex<HashMap<DeletionId, Vec<oneshot::Sender<Settled>>>>>,
+    /// What was told although it is not on disk yet, and since when it is so.
+    ahead: Arc<Mutex<HashMap<DeletionId, Timestamp>>>,
     /// What the store had no room for; it is offered again.
     kept: Arc<Mutex<Vec<(Note, Timestamp)>>>,
 }
@@ -31,7 +33,7 @@ enum Note {
 impl Waiting {
     /// Nobody waits yet; notes go to `store`.
     pub(super) fn new(store: Store) -> Self {
-        Self { store, senders: Arc::default(), kept: Arc::default() }
+        Self { store, senders: Arc::default(), ahead: Arc::default(), kept: Arc::default() }
     }
 
     /// Tells `sender` when the deletion is over.
@@ -42,8 +44,26 @@ impl Waiting {
         senders.push(sender);
     }
 
-    /// Tells everybody who waits for this deletion.
+    /// Tells everybody who waits for this deletion, which is settled on disk.
     pub(super) fn settled(&self, settled: &Settled) {
+        self.lock_ahead().remove(&settled.deletion_id);
+        self.tell(settled);
+    }
+
+    /// Tells everybody who waits for this deletion, which Graph took at `at` and which is to be settled
+    /// on disk next.
+    pub(super) fn settled_ahead(&self, settled: &Settled, at: Timestamp) {
+        // Before anybody can ask for what he was told.
+        self.lock_ahead().insert(settled.deletion_id, at);
+        self.tell(settled);
+    }
+
+    /// When Graph took this deletion, if that was told and is not on disk yet.
+    pub(super) fn ahead(&self, deletion: DeletionId) -> Option<Timestamp> {
+        self.lock_ahead().get(&deletion).copied()
+    }
+
+    fn tell(&self, settled: &Settled) {
         let senders = self.lock().remove(&settled.deletion_id).unwrap_or_default();
         for sender in senders {
             // Whoever has stopped waiting does not miss it.
@@ -90,6 +110,10 @@ impl Waiting {
         self.lock().is_empty()
     }
 
+    fn lock_ahead(&self) -> MutexGuard<'_, HashMap<DeletionId, Timestamp>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<DeletionId, Vec<oneshot::Sender<Settled>>>> {
         // Each change is one insertion or removal: a panic elsewhere cannot leave half of one.
         self.senders.lock().unwrap_or_else(PoisonError::into_inner)
@@ -103,12 +127,18 @@ pub(crate) struct Wait {
     deletion: DeletionId,
     claim: Option<Claim>,
     caller: Caller,
+    kept_back: bool,
 }
 
 impl Wait {
     /// The wait of `caller`, whose [`Seat`] has been taken for this deletion.
-    pub(super) const fn new(deletion: DeletionId, claim: Option<Claim>, caller: Caller) -> Self {
-        Self { deletion, claim, caller }
+    pub(super) const fn new(
+        deletion: DeletionId,
+        claim: Option<Claim>,
+        caller: Caller,
+        kept_back: bool,
+    ) -> Self {
+        Self { deletion, claim, caller, kept_back }
     }
 
     /// The deletion that is waited for.
@@ -121,8 +151,14 @@ impl Wait {
         self.claim.is_some()
     }
 
-    /// Waits until the deletion is over; never ends when the sender has stopped. May be dropped and
-    /// called again.
+    /// Nothing can come before sending is resumed: it was paused when the wait began, and no attempt was
+    /// under way.
+    pub(crate) const fn is_kept_back(&self) -> bool {
+        self.kept_back
+    }
+
+    /// Waits until the deletion is over, as far as this process makes it so; never ends when the sender
+    /// has stopped. May be dropped and called again.
     pub(crate) async fn settled(&mut self) -> Settled {
         match (&mut self.caller.settled).await {
             Ok(settled) => settled,

@@ -67,10 +67,12 @@ impl Uses {
             let uses = now.iter().map(|(place, noted)| key_use(place, *noted)).collect();
             if let Err(error) = store.note_uses(uses).await {
                 let unwritten = &places[number * WRITTEN_TOGETHER..];
-                tracing::error!(
-                    places = unwritten.len(),
-                    "it could not be written from where keys were used: {error}"
-                );
+                if !error.is_shown() {
+                    tracing::error!(
+                        places = unwritten.len(),
+                        "it could not be written from where keys were used: {error}"
+                    );
+                }
                 let mut newer = self.held();
                 for (place, noted) in unwritten {
                     newer.note(place.clone(), *noted);
@@ -86,7 +88,9 @@ impl Uses {
         }
         let counts: Vec<_> = counts.into_iter().collect();
         if let Err(error) = store.note_query_passwords(counts.clone()).await {
-            tracing::error!("passwords in query strings could not be counted: {error}");
+            if !error.is_shown() {
+                tracing::error!("passwords in query strings could not be counted: {error}");
+            }
             let mut newer = self.held();
             for (key_row, count) in counts {
                 newer.count(key_row, count);

@@ -85,7 +85,9 @@ pub(super) fn permit(
 /// What a caller is told of a key or token that was not accepted; log and record say why.
 fn nobody(request: &LegacyRequest, error: &AccessError, trail: &mut Trail) -> GatewayError {
     if let AccessError::Store(error) = error {
-        tracing::error!(request.id = %request.id, "nobody can be recognised: {error}");
+        if !error.is_shown() {
+            tracing::error!(request.id = %request.id, "nobody can be recognised: {error}");
+        }
         return GatewayError::Unavailable;
     }
     trail.cause = cause(error);

@@ -68,6 +68,7 @@ pub(crate) fn success(kind: OutcomeKind) -> (i32, u16) {
     match kind {
         OutcomeKind::Sent
         | OutcomeKind::Accepted
+        | OutcomeKind::Armed
         | OutcomeKind::Joined
         | OutcomeKind::Gone
         | OutcomeKind::AlreadyDeleted
@@ -203,9 +204,11 @@ fn whole_seconds(time: Duration) -> u64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::error::ParamError;
-    use super::super::outcome::{Facts, Subject};
+    use super::super::outcome::{Facts, Found, Subject};
     use super::*;
+    use crate::id::CallId;
     use crate::model::plan::{Ambiguity, Progress};
+    use crate::telemetry::metrics::label::{self as metrics, Label as _};
 
     pub(crate) const USUAL: Table = Table { codes: Codes::Verba, http_status: HttpStatus::Ok };
 
@@ -296,6 +299,26 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn every_reason_and_every_outcome_has_a_word_in_metrics() {
+        let done = [
+            OutcomeKind::Sent,
+            OutcomeKind::Accepted,
+            OutcomeKind::Armed,
+            OutcomeKind::Joined,
+            OutcomeKind::Gone,
+            OutcomeKind::AlreadyDeleted,
+            OutcomeKind::AlreadyEnded,
+            OutcomeKind::WouldSend,
+        ];
+        let found = Found::CallId(CallId::sortable());
+        let words =
+            done.map(OutcomeKind::as_str).into_iter().chain(all().into_iter().map(|row| row.4));
+        for word in words.chain([found.as_str(), Found::Released.as_str(), "logged_in"]) {
+            assert!(metrics::Outcome::of(word).is_some(), "{word}");
+        }
+    }
+
+    #[test]
     fn every_message_is_one_line_and_a_sentence() {
         for (error, ..) in all() {
             let message = USUAL.failure(&error).message;
@@ -333,7 +356,7 @@ pub(super) mod tests {
         ] {
             assert!(text(Refusal::RefusedByGraph, subject).contains(word), "{subject:?}");
             assert!(text(Refusal::UnknownOutcome, subject).contains(word), "{subject:?}");
-            assert!(text(Refusal::Withdrawn, subject).contains("nothing will be sent"));
+            assert!(text(Refusal::Withdrawn, subject).contains("nothing more will be sent"));
         }
         for (error, ..) in all() {
             let message = USUAL.failure(&error).message;

@@ -3,6 +3,8 @@
 //!
 //! The sending belongs to the journal's sender; only the waiting belongs to the connection.
 
+use std::time::Duration;
+
 use super::action::Deletion;
 use super::end;
 use super::error::{GatewayError, ParamError};
@@ -13,7 +15,7 @@ use crate::access::Actor;
 use crate::app::App;
 use crate::config::legacy::OnPending;
 use crate::journal::{Admitted, DeletionRequest, Wait};
-use crate::model::deletion::{DeletionKind, Scope};
+use crate::model::deletion::{DeletionKind, DeletionState, Scope};
 use crate::model::participant::ParticipantSelector;
 use crate::model::plan::{Decision, Earlier, Operation, Order, Refusal};
 use crate::store::Standing;
@@ -86,6 +88,15 @@ fn outcome(
                 ordered(Facts { call_id: Some(call.call.call_id), ..facts }, &order),
             )
         }
+        Decision::Arm => (OutcomeKind::Armed, facts),
+        Decision::JoinArmed(deletion) => {
+            notes.push(ARMED_BEFORE.to_owned());
+            (OutcomeKind::Armed, Facts { deletion_id: Some(deletion), ..facts })
+        }
+        Decision::WouldArm => {
+            notes.push(WOULD_ARM.to_owned());
+            (OutcomeKind::WouldSend, facts)
+        }
         Decision::WouldSend { call_id, order } => {
             (OutcomeKind::WouldSend, ordered(Facts { call_id: Some(call_id), ..facts }, &order))
         }
@@ -150,6 +161,11 @@ fn all_notes(app: &App, ask: &Deletion) -> Vec<String> {
 const REPAIRED: &str = "Parameter participant began with a blank, which was read as an unescaped \
                         plus sign: send %2B.";
 
+const ARMED_BEFORE: &str = "An earlier request armed this deletion: its time is not prolonged.";
+
+const WOULD_ARM: &str = "No call matches now: the deletion would be armed for the first call of the \
+                         number that begins within 60 s.";
+
 /// What the key asks of a request, and what this gateway can do at all; how far the key goes becomes
 /// part of what is asked.
 fn check(app: &App, actor: &Actor, ask: &mut Deletion) -> Result<(), GatewayError> {
@@ -179,10 +195,11 @@ async fn settle(
 ) -> Result<Outcome, GatewayError> {
     outcome.facts.deletion_id = Some(wait.deletion());
     let mut shutdown = app.shutdown.clone();
+    let patience = patience(app, &wait);
     let settled = tokio::select! {
         biased;
         settled = wait.settled() => Some(settled),
-        () = tokio::time::sleep(app.wait()) => None,
+        () = tokio::time::sleep(patience) => None,
         _ = shutdown.wait_for(|stopping| *stopping) => None,
     };
     let Some(settled) = settled else {
@@ -191,11 +208,25 @@ async fn settle(
         return result;
     };
     let result = over(outcome, &settled, most);
-    wait.answered();
+    if settled.state == DeletionState::Armed {
+        wait.answered_before_its_end();
+    } else {
+        wait.answered();
+    }
     result
 }
 
-/// The answer when Graph has not answered in time.
+/// How long Graph's answer is waited for: not at all when none can come. An error is not hurried, because
+/// a resumption may come in time to save it.
+fn patience(app: &App, wait: &Wait) -> Duration {
+    match app.on_pending() {
+        OnPending::Success if wait.is_kept_back() => Duration::ZERO,
+        OnPending::Success | OnPending::Error => app.wait(),
+    }
+}
+
+/// The answer when Graph has not answered in time. It is made of what is on disk then: an operator may
+/// have cancelled the deletion, or a hold been set, and nobody here was told.
 async fn pending(
     app: &App,
     outcome: Outcome,
@@ -203,19 +234,25 @@ async fn pending(
     most: Option<u32>,
 ) -> Result<Outcome, GatewayError> {
     let Some(deletion) = outcome.facts.deletion_id else { return Ok(outcome) };
-    if app.on_pending() == OnPending::Success {
-        return Ok(outcome);
-    }
+    let is_success = app.on_pending() == OnPending::Success;
     // Only its own caller, or one who repeats that request, may withdraw a deletion.
-    if !own {
-        return Err(not_done(outcome.facts, Refusal::UnknownOutcome));
+    if !is_success && own {
+        match app.journal.withdraw(deletion).await {
+            Ok(Standing::Withdrawn(_)) => return Err(not_done(outcome.facts, Refusal::Withdrawn)),
+            Ok(Standing::Settled(settled)) => return over(outcome, &settled, most),
+            Ok(Standing::Begun) => {}
+            Err(error) => {
+                tracing::error!(deletion.id = %deletion, "not withdrawn: {error}");
+                return Err(not_done(outcome.facts, Refusal::UnknownOutcome));
+            }
+        }
     }
-    match app.journal.withdraw(deletion).await {
-        Ok(Standing::Withdrawn(_)) => Err(not_done(outcome.facts, Refusal::Withdrawn)),
-        Ok(Standing::Settled(settled)) => over(outcome, &settled, most),
-        Ok(Standing::Begun) => Err(not_done(outcome.facts, Refusal::UnknownOutcome)),
+    match app.journal.standing(deletion).await {
+        Ok(settled) if settled.state.is_open() && is_success => Ok(outcome),
+        Ok(settled) => over(outcome, &settled, most),
+        // It was recorded, and may be sent or not: neither a success nor a refusal is certain.
         Err(error) => {
-            tracing::error!(deletion.id = %deletion, "not withdrawn: {error}");
+            tracing::error!(deletion.id = %deletion, "where it stands could not be read: {error}");
             Err(not_done(outcome.facts, Refusal::UnknownOutcome))
         }
     }

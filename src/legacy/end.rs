@@ -4,7 +4,7 @@
 use super::outcome::OutcomeKind;
 use crate::model::deletion::{
     DeletionState, ENDED_BEFORE, LEG_ASKED_FOR, LEG_OVER, NO_SUCH_CALL, NO_SUCH_PARTICIPANT,
-    PLACE_UNKNOWN, RINGS_NO_MORE, TOO_MANY,
+    OTHER_APP, PLACE_UNKNOWN, RINGS_NO_MORE, TOO_MANY,
 };
 use crate::model::plan::{Progress, Refusal};
 
@@ -28,7 +28,8 @@ pub(super) fn told(
             let begun = progress.filter(|progress| progress.removed > 0);
             Err(known(failure).or(partly(begun)).unwrap_or(Refusal::Withdrawn))
         }
-        DeletionState::Armed | DeletionState::PendingApproval => return None,
+        DeletionState::Armed => Ok(OutcomeKind::Armed),
+        DeletionState::PendingApproval => return None,
     })
 }
 
@@ -41,6 +42,7 @@ fn known(failure: Option<&str>) -> Option<Refusal> {
         LEG_OVER | LEG_ASKED_FOR => Refusal::LegOver,
         TOO_MANY => Refusal::TooMany { most: None },
         PLACE_UNKNOWN => Refusal::PlaceUnknown,
+        OTHER_APP => Refusal::OtherApp,
         _ => return None,
     })
 }
@@ -70,7 +72,7 @@ mod tests {
             (Obsolete, Some(Err(Refusal::Withdrawn))),
             (Cancelled, Some(Err(Refusal::Withdrawn))),
             (Unknown, Some(Err(Refusal::UnknownOutcome))),
-            (Armed, None),
+            (Armed, Some(Ok(OutcomeKind::Armed))),
             (PendingApproval, None),
         ] {
             assert_eq!(told(state, Some("why"), None), expected, "{state}");
@@ -90,6 +92,7 @@ mod tests {
             (Obsolete, LEG_ASKED_FOR, Refusal::LegOver),
             (Failed, TOO_MANY, Refusal::TooMany { most: None }),
             (Failed, PLACE_UNKNOWN, Refusal::PlaceUnknown),
+            (Failed, OTHER_APP, Refusal::OtherApp),
             // A request whose answer was lost may have had an effect, whatever came before it.
             (Unknown, NO_SUCH_CALL, Refusal::UnknownOutcome),
         ] {

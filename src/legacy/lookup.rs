@@ -10,6 +10,7 @@ use super::params::Params;
 use super::{Trail, codes, end, event, notes, permit_identifiers, refused, store_failed};
 use crate::access::Actor;
 use crate::app::App;
+use crate::clock::Timestamp;
 use crate::config::legacy::CallField;
 use crate::id::{CallId, DeletionId};
 use crate::model::deletion::DeletionState;
@@ -61,6 +62,8 @@ pub(super) async fn deletion(
 ) -> Result<Option<Done>, GatewayError> {
     let id = ask.deletion_id;
     trail.personal.selector = trail.selector(&format!("deletionID={id};"));
+    // Before the store is asked, so that what is written in between is not missed by both.
+    let taken = app.journal.taken_ahead(id);
     let looked = app.lookup.deletion(actor, id).await;
     let looked =
         looked.map_err(|error| store_failed("a deletion could not be looked up", &error))?;
@@ -69,7 +72,7 @@ pub(super) async fn deletion(
         LookedUp::Seen(None) => return Err(refused(Refusal::NoSuchDeletion)),
         LookedUp::Seen(Some(details)) => details,
     };
-    let standing = standing(details, actor.may(Right::SeeHolds));
+    let standing = standing(as_told(details, taken), actor.may(Right::SeeHolds));
     record(app, params, trail, standing.call_id.as_ref(), Some(id));
     let what = Box::new(Found::Deletion(standing));
     Ok(Some(Done::Found { what, notes: notes(app, None) }))
@@ -126,6 +129,19 @@ fn named(call: &CallReport, imported: Option<&String>, fields: &[CallField]) -> 
 /// A step that is still to be sent.
 const OPEN: &str = "open";
 
+/// The deletion as its caller knows it: one that Graph has taken is told as sent a moment before that is
+/// on disk, and whoever asks then is not told less.
+fn as_told(mut details: DeletionDetails, taken: Option<Timestamp>) -> DeletionDetails {
+    if let Some(at) = taken
+        && details.row.state.is_open()
+    {
+        details.row.state = DeletionState::Sent;
+        details.row.settled_at = Some(at);
+        details.row.failure = None;
+    }
+    details
+}
+
 /// What a key may know of its deletion: not that a hold stands, unless it may see holds.
 fn standing(details: DeletionDetails, sees_holds: bool) -> DeletionStanding {
     let DeletionDetails { row, end, steps, progress, invited, .. } = details;
@@ -173,7 +189,6 @@ fn standing(details: DeletionDetails, sees_holds: bool) -> DeletionStanding {
 mod tests {
     use super::super::error::Reason;
     use super::*;
-    use crate::clock::Timestamp;
     use crate::id::GraphCallId;
     use crate::model::call::CallState;
     use crate::store::records::{AttemptDetails, DeletionRow, OrderParameters, StepDetails};
@@ -209,6 +224,7 @@ mod tests {
                 confirmed_at: None,
                 deadline_at: Timestamp(99),
                 failure: Some("why".to_owned()),
+                waiting: None,
             },
             peer: None,
             reason: None,
@@ -237,6 +253,19 @@ mod tests {
         let lost_and_answered = vec![attempt(1, None), attempt(2, Some(3))];
         assert_eq!(next(DeletionState::Open, lost_and_answered), Some(Timestamp(70)));
         assert_eq!(next(DeletionState::Obsolete, vec![attempt(1, Some(2))]), None);
+    }
+
+    #[test]
+    fn what_its_caller_was_told_is_told_before_it_is_on_disk_and_nothing_older_after() {
+        let told = |state, taken| {
+            let details = details(state, vec![attempt(1, None)]);
+            let shown = standing(as_told(details, taken), false);
+            (shown.state, shown.settled_at, shown.next_attempt_at)
+        };
+        let at = Some(Timestamp(7));
+        assert_eq!(told(DeletionState::Open, None), ("open", None, None));
+        assert_eq!(told(DeletionState::Open, at), ("sent", at, None));
+        assert_eq!(told(DeletionState::Confirmed, at), ("confirmed", None, None));
     }
 
     #[test]

@@ -155,6 +155,8 @@ pub(crate) enum OutcomeKind {
     Sent,
     /// Recorded, and tried until its deadline.
     Accepted,
+    /// Recorded for the first call of the number that begins in time.
+    Armed,
     /// An earlier deletion of the same call is under way.
     Joined,
     /// Graph has no such call or participant any more, after an attempt of ours.
@@ -173,6 +175,7 @@ impl OutcomeKind {
         match self {
             Self::Sent => "sent",
             Self::Accepted => "accepted",
+            Self::Armed => "armed",
             Self::Joined => "joined",
             Self::Gone => "gone",
             Self::AlreadyDeleted => "already_deleted",

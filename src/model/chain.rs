@@ -35,8 +35,20 @@ pub(crate) struct AuditEvent {
     /// the role.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<&'static str>,
+    /// Of a loss that was accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) commits: Option<Commits>,
     /// The names of the known parameters that were sent; of a command, of the options that said how.
     pub(crate) parameters: Vec<&'static str>,
+}
+
+/// Commits of the database that were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub(crate) struct Commits {
+    /// So many there had been at least.
+    pub(crate) marked: i64,
+    /// So many were found; none when there was no database.
+    pub(crate) found: Option<i64>,
 }
 
 /// What of a decision says something about a person.
@@ -108,6 +120,49 @@ pub(crate) fn chained(
     }
 }
 
+/// A record as it is kept. Salt and personal values may have been destroyed.
+#[derive(Clone, Debug)]
+pub(crate) struct KeptRecord {
+    pub(crate) position: i64,
+    pub(crate) canonical: Vec<u8>,
+    pub(crate) salt: Option<Vec<u8>>,
+    pub(crate) personal: Option<String>,
+    pub(crate) digest: Vec<u8>,
+    pub(crate) link: Vec<u8>,
+}
+
+/// This record follows the one at the position and with the link of `previous` (zero and empty before the
+/// first), and is as it was written.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn follows(previous: (i64, &[u8]), record: &KeptRecord) -> Result<(), &'static str> {
+    if record.position != previous.0 + 1 {
+        return Err("does not come next: records are missing before it");
+    }
+    let own = digest(&SHA256, &record.canonical);
+    if own.as_ref() != record.digest {
+        return Err("is not what its digest says");
+    }
+    let link = digest(&SHA256, &[previous.1, own.as_ref()].concat());
+    if link.as_ref() != record.link {
+        return Err("does not hold on to the one before");
+    }
+    let canonical: serde_json::Value =
+        serde_json::from_slice(&record.canonical).map_err(|_syntax| "is no JSON")?;
+    if canonical["position"] != record.position {
+        return Err("stands in another place than it was written in");
+    }
+    if let (Some(salt), Some(personal)) = (&record.salt, &record.personal) {
+        let hidden = digest(&SHA256, &[salt, personal.as_bytes()].concat());
+        if canonical["personal"] != hex(hidden.as_ref()) {
+            return Err("has other personal values than were written");
+        }
+    }
+    Ok(())
+}
+
 fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("plain structs of text and numbers are valid JSON")
 }
@@ -153,6 +208,39 @@ mod tests {
         assert_eq!(link(1, b""), link(1, b""));
         assert_ne!(link(1, b""), link(2, b""));
         assert_ne!(link(1, b""), link(1, b"other"));
+    }
+
+    #[test]
+    fn a_kept_record_follows_only_what_it_was_written_after_and_only_as_it_was_written() {
+        let personal = Personal { peer: Some("192.0.2.7".to_owned()), ..Personal::default() };
+        let kept = |position, previous: &[u8]| {
+            let record = chained(position, Timestamp(0), 1, &event(), &personal, b"salt", previous);
+            KeptRecord {
+                position,
+                canonical: record.canonical,
+                salt: Some(b"salt".to_vec()),
+                personal: Some(record.personal),
+                digest: record.digest,
+                link: record.link,
+            }
+        };
+        let first = kept(1, b"");
+        let second = kept(2, &first.link);
+        assert_eq!(follows((0, b""), &first), Ok(()));
+        assert_eq!(follows((1, &first.link), &second), Ok(()));
+        assert!(follows((1, b"other"), &second).is_err());
+        assert!(follows((0, b""), &second).is_err(), "the first one is missing");
+        let changed = |change: fn(&mut KeptRecord)| {
+            let mut record = second.clone();
+            change(&mut record);
+            follows((1, &first.link), &record)
+        };
+        assert!(changed(|record| record.canonical[5] ^= 1).is_err());
+        assert!(changed(|record| record.personal = Some("{}".to_owned())).is_err());
+        assert!(changed(|record| record.digest[0] ^= 1).is_err());
+        assert!(changed(|record| record.link[0] ^= 1).is_err());
+        let forgotten = |record: &mut KeptRecord| (record.salt, record.personal) = (None, None);
+        assert_eq!(changed(forgotten), Ok(()));
     }
 
     #[test]

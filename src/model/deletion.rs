@@ -15,9 +15,12 @@ pub(crate) const REPEATED_BY_THE_STACK: Duration = Duration::from_secs(30);
 /// this time.
 pub(crate) const REPEATED_BY_THE_CALLER: Duration = Duration::from_mins(10);
 
+/// For so long a deletion is armed: it is for a call that begins within this time.
+pub(crate) const ARMED_FOR: Duration = Duration::from_mins(1);
+
 /// Everybody's leg is tried to be ended for no longer than this: people come and go, and whoever is in the
 /// call much later was not meant.
-const EVERYBODY_IS_MEANT: Duration = Duration::from_mins(5);
+pub(crate) const EVERYBODY_IS_MEANT: Duration = Duration::from_mins(5);
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +62,19 @@ impl DeletionKind {
             Self::DeleteCall(_) | Self::DeleteParticipant(_) | Self::InviteParticipant(_) => {
                 RejectReason::None
             }
+        }
+    }
+
+    /// The word of its scope in columns.
+    pub(crate) const fn scope_word(&self) -> &'static str {
+        if self.is_all() { "all" } else { "leg" }
+    }
+
+    /// How many others may be removed, where everybody's leg is to end.
+    pub(crate) const fn most_others(&self) -> Option<u32> {
+        match self {
+            Self::DeleteCall(Scope::All { most }) => Some(*most),
+            _ => None,
         }
     }
 
@@ -201,3 +217,14 @@ pub(crate) const ANSWER_LOST: &str =
 
 /// Why nobody was removed from a call: an app is in it that may be ourselves.
 pub(crate) const PLACE_UNKNOWN: &str = "our own place in the call cannot be told from others";
+
+/// Why a deletion that was armed was not tried: nobody called.
+pub(crate) const NOT_BEGUN: &str = "no call of that number began in time";
+
+/// Why a deletion that was armed was not tried: its moment is in the future by the clock now.
+pub(crate) const CLOCK_SET_BACK: &str =
+    "the clock was set back, so that nobody knows which call is the next one";
+
+/// Why a deletion that was armed was not tried: the call that began is not ours to end.
+pub(crate) const OTHER_APP: &str =
+    "the call belongs to another app than the one that is configured for its tenant";

@@ -8,6 +8,8 @@ pub(crate) mod pattern;
 
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::canonical_guid;
 
 /// What arrived in `extension`, or stands in a call's parties: raw and in comparable form.
@@ -70,7 +72,7 @@ impl Number {
 }
 
 /// Which long numbers a short one stands for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NumberingPlan {
     prefixes: Vec<String>,
 }

@@ -4,6 +4,8 @@
 //! is decided here is still true when it is written. Nothing in here knows codes or markup.
 
 mod everybody;
+mod find;
+mod next;
 mod order;
 mod participant;
 mod refusal;
@@ -20,6 +22,7 @@ use crate::model::participant::{Invited, ParticipantSelector};
 use crate::model::reconcile::is_same_app;
 use crate::model::selector::StatusWord;
 
+pub(crate) use self::find::{Found, find};
 pub(crate) use self::order::{Operation, Order, RejectReason};
 pub(crate) use self::refusal::{Ambiguity, Candidate, ParticipantCandidate, Progress, Refusal};
 
@@ -29,12 +32,15 @@ pub(crate) const ENDING_IS_BELIEVED: Duration = Duration::from_mins(1);
 
 /// What the decision depends on besides the view.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(crate) struct Question {
     pub(crate) kind: DeletionKind,
     /// The time of the request.
     pub(crate) now: Timestamp,
     /// The status words, when the parameter was sent.
     pub(crate) status: Option<Vec<StatusWord>>,
+    /// `next` among the status words arms a deletion; it is skipped otherwise.
+    pub(crate) may_arm: bool,
     /// Nothing is to be recorded.
     pub(crate) dry_run: bool,
     /// `legacy.on_ended = "success"`.
@@ -60,6 +66,9 @@ pub(crate) trait View {
     /// The last deletion by the same key and selector, within
     /// [`REPEATED_BY_THE_CALLER`](crate::model::deletion::REPEATED_BY_THE_CALLER).
     fn earlier(&mut self) -> Result<Option<Earlier>, Self::Error>;
+
+    /// The deletion by the same key and selector that is armed.
+    fn armed(&mut self) -> Result<Option<DeletionId>, Self::Error>;
 
     /// The deletion that ends our leg of this call and that Graph has taken, or that is open and of the
     /// question's kind; for a question about one participant, an open `DeleteCall`. One that is open
@@ -178,6 +187,12 @@ pub(crate) enum Decision {
     AlreadyEnded { call_id: CallId },
     /// A dry run of what would be admitted.
     WouldSend { call_id: CallId, order: Order },
+    /// Record a deletion of the first call of the number that begins in time.
+    Arm,
+    /// A deletion by the same key and selector is armed already.
+    JoinArmed(DeletionId),
+    /// A dry run of what would be armed.
+    WouldArm,
     /// Nothing is done.
     Refuse { refusal: Refusal, call_id: Option<CallId> },
 }
@@ -197,7 +212,7 @@ pub(crate) fn decide<V: View>(question: &Question, view: &mut V) -> Result<Decis
     {
         return Ok(Decision::Join(earlier));
     }
-    let status = question.status.as_deref();
+    let (status, arms) = next::words(question);
     let mut is_cut = false;
     let found = find(status, question.sees_candidates, |word| {
         let matches = view.matching(word)?;
@@ -207,6 +222,7 @@ pub(crate) fn decide<V: View>(question: &Question, view: &mut V) -> Result<Decis
     match found {
         // A call that was not looked at is not one that an earlier deletion has taken.
         Found::None if is_cut => Ok(Decision::Refuse { refusal: Refusal::NotFound, call_id: None }),
+        Found::None if arms => next::arm(question, view),
         Found::None => Ok(match view.earlier()? {
             // People leave, and an invitation that was taken says nothing of the next one.
             Some(earlier) if earlier.state.is_taken() && !is_invitation => {
@@ -220,58 +236,6 @@ pub(crate) fn decide<V: View>(question: &Question, view: &mut V) -> Result<Decis
             Ok(Decision::Refuse { refusal: Refusal::Ambiguous(ambiguity), call_id: None })
         }
     }
-}
-
-/// How many calls are meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Found<T> {
-    None,
-    One(T),
-    Several(Ambiguity),
-}
-
-/// Finds the one call that is meant, by the words of `status` and `matching`, which gives the calls
-/// that the identifiers and a word match. Candidates are listed for those who may see them.
-///
-/// # Errors
-///
-/// Those of `matching`; nothing was found out.
-pub(crate) fn find<E>(
-    status: Option<&[StatusWord]>,
-    sees_candidates: bool,
-    matching: impl FnMut(Option<StatusWord>) -> Result<Matches, E>,
-) -> Result<Found<Match>, E> {
-    let mut matches = first_matches(status, matching)?;
-    Ok(match matches.calls.pop() {
-        None => Found::None,
-        Some(one) if matches.count == 1 && !matches.is_cut => Found::One(one),
-        Some(last) => {
-            matches.calls.push(last);
-            // One more may match, of those that were not looked at.
-            let count = matches.count + usize::from(matches.is_cut);
-            let count = count.min(Ambiguity::COUNTED + 1);
-            Found::Several(ambiguity(status, sees_candidates, count, &matches.calls))
-        }
-    })
-}
-
-/// The first status word that matches any call, or may match one, decides which calls are meant.
-fn first_matches<E>(
-    status: Option<&[StatusWord]>,
-    mut matching: impl FnMut(Option<StatusWord>) -> Result<Matches, E>,
-) -> Result<Matches, E> {
-    let Some(words) = status else { return matching(None) };
-    for word in words {
-        // No key can have the right to arm a deletion yet: the word is skipped.
-        if *word == StatusWord::Next {
-            continue;
-        }
-        let matches = matching(Some(*word))?;
-        if matches.count > 0 || matches.is_cut {
-            return Ok(matches);
-        }
-    }
-    Ok(Matches::default())
 }
 
 fn decide_one<V: View>(
@@ -331,7 +295,7 @@ fn decide_leg<V: View>(
             Decision::Ending { call_id }
         });
     }
-    Ok(send(question, one, order(question, one, rings)))
+    Ok(send(question, one, order(&question.kind, rings, one.call.ended_at.is_some())))
 }
 
 /// The answer of an earlier deletion of this call that is open, or that Graph has taken.
@@ -353,10 +317,10 @@ fn repeated(question: &Question, one: &Match, earlier: Earlier) -> Decision {
 }
 
 /// What ends a call. In one that rings there is nobody else, and in one that has ended nobody at all.
-fn order(question: &Question, one: &Match, rings: bool) -> Order {
+pub(crate) fn order(kind: &DeletionKind, rings: bool, has_ended: bool) -> Order {
     if rings {
-        Order::Reject(question.kind.reject_reason())
-    } else if question.kind.is_all() && one.call.ended_at.is_none() {
+        Order::Reject(kind.reject_reason())
+    } else if kind.is_all() && !has_ended {
         Order::ReadRoster
     } else {
         Order::HangUp
@@ -388,30 +352,4 @@ fn send(question: &Question, one: &Match, order: Order) -> Decision {
 
 fn refuse(one: &Match, refusal: Refusal) -> Decision {
     Decision::Refuse { refusal, call_id: Some(one.call.call_id.clone()) }
-}
-
-fn ambiguity(
-    status: Option<&[StatusWord]>,
-    sees_candidates: bool,
-    count: usize,
-    calls: &[Match],
-) -> Ambiguity {
-    let running = calls.iter().filter(|one| one.call.ended_at.is_none()).count();
-    let status_would_decide =
-        status.is_none() && count == calls.len() && (running == 1 || calls.len() - running == 1);
-    let candidates = if sees_candidates { calls } else { &[] };
-    Ambiguity {
-        count,
-        decided_by: if status_would_decide { "status" } else { "callID" },
-        candidates: candidates
-            .iter()
-            .take(Ambiguity::LISTED)
-            .map(|one| Candidate {
-                call_id: one.call.call_id.clone(),
-                state: one.call.state,
-                started_at: one.call.started_at,
-                other_party: one.other_party.clone(),
-            })
-            .collect(),
-    }
 }

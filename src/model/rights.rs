@@ -31,6 +31,8 @@ pub(crate) enum Right {
     SeeCandidates,
     /// Refusals by a legal hold name the hold.
     SeeHolds,
+    /// `next`: `status=next` arms a deletion for a call that has not begun.
+    Next,
     /// `scope-all` or `scope-all:N`: a `DeleteCall` may end everybody's leg.
     ScopeAll(MostOthers),
 }
@@ -40,7 +42,7 @@ pub(crate) enum Right {
 pub(crate) struct MostOthers(u16);
 
 impl Right {
-    const NAMES: [(Self, &'static str); 12] = [
+    const NAMES: [(Self, &'static str); 13] = [
         (Self::DeleteCall, "DeleteCall"),
         (Self::RejectCall, "RejectCall"),
         (Self::DeleteParticipant, "DeleteParticipant"),
@@ -53,6 +55,7 @@ impl Right {
         (Self::Notify, "Notify"),
         (Self::SeeCandidates, "see-candidates"),
         (Self::SeeHolds, "see-holds"),
+        (Self::Next, "next"),
     ];
 
     /// What a key gets when nothing is said.
@@ -103,7 +106,7 @@ impl MostOthers {
 #[error(
     "unknown right: expected one of DeleteCall, RejectCall, DeleteParticipant, InviteParticipant, \
          GetCallID, GetCallInformation, GetDeletion, RequestToken, ReleaseToken, Notify, \
-         see-candidates, see-holds, scope-all, scope-all:N with N from 1 to 500"
+         see-candidates, see-holds, next, scope-all, scope-all:N with N from 1 to 500"
 )]
 pub(crate) struct UnknownRight;
 

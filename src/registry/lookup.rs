@@ -46,7 +46,7 @@ impl Lookup {
         let selection = self.rules.select(actor.key(), selector);
         let sees_candidates = actor.may(Right::SeeCandidates);
         let checked = actor.checked();
-        let now = self.clock.now();
+        let now = self.clock.moment();
         self.store.look_up_call(CallLookup { checked, selection, sees_candidates, now }).await
     }
 
@@ -99,7 +99,7 @@ mod tests {
             ..CallChange::of(GraphCallId("a".to_owned()))
         };
         let tenant = TenantId::new(TENANT);
-        let news = CallNews { tenant, app_id: None, changes: vec![change], now: LATER };
+        let news = CallNews { tenant, app_id: None, changes: vec![change], now: LATER.into() };
         Registry::new(there.store.clone(), Clock::manual(LATER)).apply(news).await.unwrap();
     }
 

@@ -118,9 +118,9 @@ impl Reconciler {
     async fn begin_for(&mut self, position: usize, room: usize, now: Instant) {
         let app = self.rules.apps[position].clone();
         let under_way = self.under_way.values().map(|(_, call)| *call).collect();
-        let wall = self.asker.clock.now();
+        let moment = self.asker.clock.moment();
         let tenant = app.tenant.clone();
-        match self.asker.registry.store.calls_to_look_at(app, wall, room, under_way).await {
+        match self.asker.registry.store.calls_to_look_at(app, moment, room, under_way).await {
             Ok(due) => {
                 for look in due {
                     self.paces[position].begun(now);
@@ -129,6 +129,7 @@ impl Reconciler {
                     self.under_way.insert(task.id(), (position, call));
                 }
             }
+            Err(error) if error.is_shown() => {}
             Err(error) => tracing::warn!("calls to look at could not be read: {error}"),
         }
     }
@@ -270,11 +271,12 @@ struct Asker {
 impl Asker {
     async fn ask(self, tenant: TenantId, look: Look) -> Result<(), Failure> {
         let answer = self.graph.read_call(&tenant, &look.graph_id).await;
-        let now = self.clock.now();
+        let moment = self.clock.moment();
+        let now = moment.wall;
         let (end, failure) = match answer.result {
             Ok(change) => {
                 // As if a notification had told it. What it says may be that the call has ended.
-                let news = CallNews { tenant, app_id: None, changes: vec![change], now };
+                let news = CallNews { tenant, app_id: None, changes: vec![change], now: moment };
                 match self.registry.apply(news).await {
                     Ok(_applied) => (LookEnd::StillThere, None),
                     // Its row may be at fault: then others must have their turn.
@@ -295,7 +297,7 @@ impl Asker {
                 (LookEnd::Failed { again_at: now + wait }, failure)
             }
         };
-        match self.registry.store.looked(look.call, end, now).await {
+        match self.registry.store.looked(look.call, end, moment).await {
             Ok(looked) => report(&look, &looked),
             Err(error) => return Err(store_failed(&look, &error)),
         }

@@ -9,7 +9,8 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -25,6 +26,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::server::ServeSettings;
 use crate::server::drain::{self, Shutdown};
 use crate::server::watched::{Phase, Progress, Watched};
+
+/// How long a client that has connected, or begun a request, has to send its head when the server
+/// stops: its packets may be on their way.
+const LAST_HEAD: Duration = Duration::from_millis(250);
 
 /// Answers the requests of one connection until it ends, stalls, or the server stops.
 pub(super) async fn run<H, F>(
@@ -64,7 +69,9 @@ pub(super) async fn run<H, F>(
     let mut alarm = pin!(sleep_until(due.unwrap_or_else(Instant::now)));
     let mut unwanted = pin!(progress.unwanted().notified());
     let mut stop = pin!(drain::requested(&mut shutdown));
-    let mut stopping = false;
+    // When whoever has begun a head must have sent it, once the server stops.
+    let mut last_head = None;
+    let mut draining = false;
     let end = poll_fn(|cx| {
         loop {
             if connection.as_mut().poll(cx).is_ready() {
@@ -72,6 +79,9 @@ pub(super) async fn run<H, F>(
             }
             if progress.has_moved() {
                 due = progress.phase().due(Instant::now(), &settings);
+                if progress.phase() == Phase::Head {
+                    due = last_head.or(due);
+                }
                 if let Some(at) = due.filter(|at| *at < alarm.deadline()) {
                     alarm.as_mut().reset(at);
                 }
@@ -90,12 +100,23 @@ pub(super) async fn run<H, F>(
                 }
                 unwanted.set(progress.unwanted().notified());
             }
-            if stopping || stop.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
+            if last_head.is_none() {
+                ready!(stop.as_mut().poll(cx));
+                let last = Instant::now() + LAST_HEAD;
+                last_head = Some(last);
+                if progress.phase() == Phase::Head {
+                    let last = due.map_or(last, |at| at.min(last));
+                    due = Some(last);
+                    alarm.as_mut().reset(last);
+                    continue;
+                }
             }
-            stopping = true;
-            if matches!(progress.phase(), Phase::Head | Phase::Lingering) {
-                return Poll::Ready(End::Stopped);
+            match progress.phase() {
+                Phase::Lingering => return Poll::Ready(End::Stopped),
+                // hyper would close it, and a request may be on its way.
+                Phase::Head => return Poll::Pending,
+                _ if draining => return Poll::Pending,
+                _ => draining = true,
             }
             // An idle connection ends with the next poll, a busy one after its answer.
             connection.as_mut().graceful_shutdown();
@@ -121,8 +142,6 @@ enum End {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use hyper::header::HeaderValue;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;

@@ -1,11 +1,13 @@
 //! Stopping: the signal from outside, and what becomes of the connections that are left.
 //!
-//! The order is fixed: nothing is accepted any more, idle connections and half-sent heads are
-//! closed at once (each connection does that by itself), requests finish, and at the limit what is
-//! left is dropped.
+//! The order is fixed: what waits in the kernel's queue is accepted and nothing after that, idle
+//! connections are closed at once and half-sent heads a moment later (each connection does that by
+//! itself), requests finish, and at the limit what is left is dropped.
 
 use std::io;
+use std::net::IpAddr;
 
+use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -33,6 +35,22 @@ pub(crate) async fn signalled() -> io::Result<&'static str> {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     })
+}
+
+/// What the kernel has accepted for `listener` and nobody has taken yet; then it is closed. Without
+/// this the kernel would reset these connections, and their requests with them.
+pub(super) fn queued(listener: TcpListener) -> Vec<(TcpStream, IpAddr)> {
+    let mut queued = Vec::new();
+    // Of the runtime's own accept nobody knows whether the queue is empty or was not looked at yet.
+    let Ok(listener) = listener.into_std() else { return queued };
+    while let Ok((stream, peer)) = listener.accept() {
+        let prepared = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = prepared {
+            super::prepare(&stream);
+            queued.push((stream, peer.ip().to_canonical()));
+        }
+    }
+    queued
 }
 
 /// Waits for `connections`, which know of the shutdown, and drops those that are left at the limit.

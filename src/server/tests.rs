@@ -205,6 +205,26 @@ async fn draining_closes_idle_and_half_sent_at_once_and_lets_the_busy_finish() {
 }
 
 #[tokio::test]
+async fn who_had_connected_before_the_end_is_answered() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut early = TcpStream::connect(address).await.unwrap();
+    early.write_all(GET).await.unwrap();
+    let mut later = TcpStream::connect(address).await.unwrap();
+    let (_stop, stopping) = watch::channel(true);
+    let asking = async {
+        assert!(answer(&mut early).await.ends_with("done"));
+        // Its packets were on their way.
+        later.write_all(GET).await.unwrap();
+        assert!(answer(&mut later).await.ends_with("done"));
+        assert_eq!(rest(&mut later).await, "");
+    };
+    let serving = serve(listener, |_, _| async { ok() }, settings(), stopping);
+    let both = async { tokio::join!(serving, asking) };
+    tokio::time::timeout(LONG, both).await.unwrap();
+}
+
+#[tokio::test]
 async fn at_the_drain_limit_what_is_left_is_dropped() {
     let (entered, mut seen) = watch::channel(false);
     let entered = Arc::new(entered);

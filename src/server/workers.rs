@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::server::drain::Shutdown;
 
-/// What a worker has to stop, however late its turn comes.
+/// What all workers have to stop together, however late it is; and the largest share of one.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The workers of one process.
@@ -62,17 +62,20 @@ impl Workers {
     }
 
     /// Stops all, the last started first, so that none outlives what it works with. What has not
-    /// ended after `limit` in all is dropped at its next await; whoever comes to its turn late has
-    /// a second nevertheless, because its own work may be short.
+    /// ended after `limit` in all, or after a second if that is longer, is dropped at its next await. Of
+    /// this each has a share that those before it cannot use up, because its own work may be short.
     ///
     /// # Errors
     ///
     /// When a worker had failed: the first that did. All are stopped nevertheless.
     pub(crate) async fn stop(self, limit: Duration) -> Result<(), WorkerFailed> {
+        let limit = limit.max(GRACE);
         let deadline = Instant::now() + limit;
-        for Worker { name, stop, mut task } in self.running.into_iter().rev() {
+        let all = u32::try_from(self.running.len().max(1)).expect("there are a dozen");
+        let share = GRACE.min(limit / 2 / all);
+        for (left, Worker { name, stop, mut task }) in (0..all).zip(self.running).rev() {
             stop.send_replace(true);
-            let deadline = deadline.max(Instant::now() + GRACE);
+            let deadline = deadline - share * left;
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
                 tracing::warn!(worker = name, "worker {name} did not stop in time, dropping it");
                 task.abort();
@@ -160,5 +163,26 @@ mod tests {
         });
         assert_eq!(workers.stop(LIMIT).await, Ok(()));
         assert_eq!(Arc::strong_count(&held), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_that_do_not_stop_take_no_longer_than_one_and_leave_some_time_to_the_last() {
+        for limit in [LIMIT, Duration::ZERO] {
+            let finished = Arc::new(OnceLock::new());
+            let end = Arc::clone(&finished);
+            let mut workers = Workers::new(watch::channel(false).0);
+            workers.spawn("short", |mut stop| async move {
+                drain::requested(&mut stop).await;
+                tokio::time::sleep(Duration::from_millis(40)).await;
+                end.set(()).unwrap();
+            });
+            for _ in 0..8 {
+                workers.spawn("stuck", |_| std::future::pending());
+            }
+            let began = Instant::now();
+            assert_eq!(workers.stop(limit).await, Ok(()));
+            assert!(began.elapsed() <= limit.max(GRACE), "{:?} of {limit:?}", began.elapsed());
+            assert!(finished.get().is_some(), "{limit:?}");
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! What is asked of the store when a deletion is requested, and what comes of it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::access::Checked;
-use crate::clock::Timestamp;
+use crate::clock::{Moment, Timestamp};
 use crate::config::legacy::{CallField, Mapping};
 use crate::id::{CallId, DeletionId, GraphCallId, ProcessId, TenantId};
 use crate::model::chain::{AuditEvent, Personal};
@@ -28,11 +29,20 @@ pub(crate) struct Ask {
     pub(crate) peer: String,
     pub(crate) reason: Option<String>,
     pub(crate) now: Timestamp,
+    /// The same by the steady clock.
+    pub(crate) steady: Timestamp,
     pub(crate) deadline: Timestamp,
     /// The first attempt begins with the record when there is room to send it at once.
     pub(crate) lease: Option<Lease>,
     pub(crate) audit: AuditEvent,
     pub(crate) personal: Personal,
+}
+
+impl Ask {
+    /// When it is asked.
+    pub(crate) const fn moment(&self) -> Moment {
+        Moment { wall: self.now, steady: self.steady }
+    }
 }
 
 /// How identifiers are compared: the same for a deletion and for a look-up, so that one finds what
@@ -155,6 +165,57 @@ impl Lease {
     pub(crate) fn starting(owner: ProcessId, now: Timestamp, length: Duration) -> Self {
         Self { owner, until: now + length }
     }
+
+    /// The same by a clock that is ahead by so many milliseconds.
+    pub(crate) fn moved(self, by: i64) -> Self {
+        Self { until: self.until.moved(by), ..self }
+    }
+}
+
+/// How many steps may be leased: in all, and of single tenants.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Room {
+    pub(crate) all: usize,
+    /// Of the tenants that are not named there is room for all.
+    pub(crate) tenants: HashMap<TenantId, Share>,
+}
+
+/// A tenant's part of the room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// How many of its steps may be leased.
+    pub(crate) room: usize,
+    /// How many are under way: who has the fewest comes first.
+    pub(crate) busy: usize,
+    /// What is leased shows whether anything can be sent, and this goes first.
+    pub(crate) probe: Option<First>,
+}
+
+/// What goes first in a probe. They take turns, so that neither keeps the other back for as long as more
+/// of it comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum First {
+    /// What may not wait.
+    EndsSoon,
+    /// What has time, and of that what was tried least.
+    HasTime,
+}
+
+impl First {
+    /// Whose turn is next.
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::EndsSoon => Self::HasTime,
+            Self::HasTime => Self::EndsSoon,
+        }
+    }
+}
+
+impl From<usize> for Room {
+    /// Room for so many, of whatever tenants.
+    fn from(all: usize) -> Self {
+        Self { all, tenants: HashMap::new() }
+    }
 }
 
 /// What came of an [`Ask`].
@@ -179,6 +240,8 @@ pub(crate) struct Decided {
     pub(crate) leased: Option<Leased>,
     /// The deletion of everybody's leg that gave way to it.
     pub(crate) superseded: Option<Settled>,
+    /// Its tenant is paused, and nothing of the deletion that was recorded or joined is under way.
+    pub(crate) kept_back: bool,
     /// The calls of an ambiguous answer that Graph is asked about, in the store's own numbers: those
     /// that are listed, and none for a dry run.
     pub(crate) candidates: Vec<i64>,
@@ -215,18 +278,52 @@ pub(crate) struct StepRef {
     pub(crate) position: i64,
 }
 
+/// A wait that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) not_before: Timestamp,
+    /// The login asked for it, so it holds for the tenant; otherwise Graph did, of one deletion.
+    pub(crate) by_login: bool,
+}
+
 /// How an attempt ended, as it is written.
 #[derive(Clone, Debug)]
 pub(crate) struct AttemptEnd {
     pub(crate) answered_at: Timestamp,
+    /// The same by the steady clock.
+    pub(crate) steady: Timestamp,
     pub(crate) status: Option<u16>,
     pub(crate) error: Option<String>,
+    /// What an operator can do about the error.
+    pub(crate) hint: Option<String>,
+    /// How long is to be waited, where that was asked for.
+    pub(crate) asked: Option<Asked>,
     pub(crate) request_id: Option<String>,
     pub(crate) client_request_id: Option<String>,
     pub(crate) date: Option<String>,
     pub(crate) diagnostic: Option<String>,
     pub(crate) effect_possible: bool,
     pub(crate) next: Next,
+}
+
+impl AttemptEnd {
+    /// When the answer came.
+    pub(crate) const fn moment(&self) -> Moment {
+        Moment { wall: self.answered_at, steady: self.steady }
+    }
+
+    /// The same by another clock, which says `now` at the moment of the answer.
+    pub(crate) fn seen_from(mut self, now: Timestamp) -> Self {
+        let by = now.ahead_of(self.answered_at);
+        if let Next::At(at) = &mut self.next {
+            *at = at.moved(by);
+        }
+        if let Some(asked) = &mut self.asked {
+            asked.not_before = asked.not_before.moved(by);
+        }
+        self.answered_at = now;
+        self
+    }
 }
 
 /// What follows an attempt.

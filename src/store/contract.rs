@@ -2,15 +2,18 @@
 
 mod access;
 mod again;
+mod due;
 mod everybody;
 mod invitations;
 mod keys;
 mod news;
 mod participants;
+mod pause;
 mod reconcile;
 mod records;
 mod ringing;
 mod roster;
+mod unreadable;
 
 use std::time::Duration;
 

@@ -7,8 +7,14 @@ pub(crate) enum StoreError {
     #[error("the store is busy")]
     Busy,
     /// There is no room left on the disk.
-    #[error("the disk is full")]
+    #[error("the disk is full: make room")]
     Full,
+    /// The disk fails, or takes nothing that is written.
+    #[error(
+        "the disk cannot be written: file, folder and disk must be writable for the user that this runs \
+             as"
+    )]
+    Disk,
     /// A value collides with one that exists.
     #[error("it exists already")]
     Conflict,
@@ -18,6 +24,9 @@ pub(crate) enum StoreError {
     /// SQLite says that the file is damaged.
     #[error("the database is damaged; restore a backup")]
     Damaged,
+    /// The files that are open are not the ones that are there.
+    #[error("the database was moved away")]
+    Moved,
     /// The writer has stopped.
     #[error("the store has stopped")]
     Stopped,
@@ -27,6 +36,12 @@ pub(crate) enum StoreError {
 }
 
 impl StoreError {
+    /// The store has said so itself when it began, and shows it for as long as it lasts: whoever logged it
+    /// again would fill the log with it.
+    pub(crate) fn is_shown(&self) -> bool {
+        matches!(self, Self::Full | Self::Disk | Self::Damaged | Self::Moved)
+    }
+
     /// Wraps what could not be read from a column.
     pub(crate) fn unexpected(error: impl std::fmt::Display) -> Self {
         Self::Unexpected(error.to_string())
@@ -35,15 +50,35 @@ impl StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode;
+        use rusqlite::{Error, ErrorCode};
+        // A row that has to be there is not, or has something that no program writes.
+        if matches!(
+            error,
+            Error::QueryReturnedNoRows
+                | Error::FromSqlConversionFailure(..)
+                | Error::InvalidColumnType(..)
+                | Error::IntegralValueOutOfRange(..)
+        ) {
+            return Self::unexpected(error);
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
-            Some(ErrorCode::DiskFull) => Self::Full,
+            _ if is_full(&error) => Self::Full,
+            Some(ErrorCode::SystemIoFailure | ErrorCode::ReadOnly) => Self::Disk,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged,
             Some(ErrorCode::ConstraintViolation) => Self::Conflict,
             _ => Self::Other(error.to_string()),
         }
     }
+}
+
+/// SQLite has found no room. It says so of the file that connections share in words of its own.
+pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_FULL, SQLITE_IOERR_SHMOPEN, SQLITE_IOERR_SHMSIZE};
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    code.is_some_and(|code| {
+        [SQLITE_FULL, SQLITE_IOERR_SHMOPEN, SQLITE_IOERR_SHMSIZE].contains(&code)
+    })
 }
 
 /// Why the store could not be opened.
@@ -67,7 +102,10 @@ pub(crate) enum OpenError {
     )]
     TooNew { found: i64, known: i64 },
     /// The file is a database of something else, or none at all.
-    #[error("the file at {0} is no callgate database")]
+    #[error(
+        "the file at {0} is no callgate database: name the right one as `store.url`, or put a backup \
+             in its place"
+    )]
     Foreign(String),
     /// The pepper is not the one the hashes were made with.
     #[error(
@@ -86,7 +124,40 @@ pub(crate) enum OpenError {
     /// SQLite says that the file is damaged.
     #[error("the database at {0} is damaged; restore a backup")]
     Damaged(String),
+    /// It has fewer commits than were made.
+    #[error(
+        "the database at {path} lacks its last commits ({missing}), and accepted deletions with them: \
+             its write-ahead log {path}-wal is missing, or is an older one. Stop `callgate serve` if \
+             it still runs; put the right one beside it; or restore a backup; or go on without them with `callgate migrate --accept-lost-wal`. \
+             (If it is an older copy, which you have just put there: remove {path}.mark and run \
+             `callgate pause` before you start.)"
+    )]
+    LostLog { path: String, missing: i64 },
+    /// There was a database, and it is not there.
+    #[error(
+        "there is no database at {0}, but there was one: stop `callgate serve` if it still runs; \
+             put it back, with its {0}-wal if there is one; or restore a backup; or begin anew with `callgate migrate --accept-lost-wal`"
+    )]
+    Gone(String),
+    /// It may be read and not written.
+    #[error(
+        "the database at {0} cannot be written: file, folder and disk must be writable for the user \
+             that this runs as"
+    )]
+    ReadOnly(String),
+    /// There is no room, not even with what was kept.
+    #[error("the disk that {0} is on is full: make room there, and do it again")]
+    Full(String),
+    /// A file of ours beside the database belongs to somebody else.
+    #[error(
+        "the file {0} cannot be written by the user that this runs as: give it to the owner of the \
+             database (`chown`), or delete it while nothing runs"
+    )]
+    Beside(String),
+    /// A copy could not be written.
+    #[error("the copy at {path} cannot be written: {message}")]
+    Copy { path: String, message: String },
     /// The file system refused.
-    #[error("cannot open the database at {path}: {message}")]
+    #[error("cannot open {path}: {message}")]
     Unavailable { path: String, message: String },
 }

@@ -1,7 +1,9 @@
 //! A store for tests: a fresh SQLite file with one tenant and one key, and a second connection that
 //! plays the operator's hand.
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use super::admission::{
 use super::pepper::{Digest, Hashed, Pepper};
 use super::records::ImportedCall;
 use super::sqlite::Missing;
-use crate::clock::Timestamp;
+use crate::clock::{Moment, Timestamp};
 use crate::config::legacy::{CallField, Mapping};
 use crate::id::{CallId, DeletionId, GraphCallId, KeyId, ProcessId, TenantId};
 use crate::model::call::{CallState, Party};
@@ -205,6 +207,7 @@ impl Fixture {
                 kind: DeletionKind::DeleteCall(Scope::Leg),
                 now,
                 status: selector.status.clone(),
+                may_arm: false,
                 dry_run: false,
                 ended_is_success: false,
                 client_id: None,
@@ -214,6 +217,7 @@ impl Fixture {
             peer: "192.0.2.7".to_owned(),
             reason: None,
             now,
+            steady: now,
             deadline: now + DEADLINE,
             lease: None,
             audit: event(),
@@ -242,6 +246,12 @@ impl Fixture {
 
     pub(crate) fn lease(&self, now: Timestamp) -> Lease {
         Lease::starting(self.process, now, LEASE)
+    }
+
+    /// Has the store see that at the moment `steady` somebody set the clock to `wall`.
+    pub(crate) async fn set_clock(&self, steady: Timestamp, wall: Timestamp) {
+        let (moment, lease) = (Moment { wall, steady }, self.lease(wall));
+        self.store.lease_due(moment, lease, 0, Vec::new()).await.unwrap();
     }
 
     /// Waits until everything that was queued before is done.
@@ -349,8 +359,11 @@ pub(crate) fn entry(command: &str, at: Timestamp) -> AuditEntry {
 pub(crate) fn answered(at: Timestamp, status: u16, next: Next) -> AttemptEnd {
     AttemptEnd {
         answered_at: at,
+        steady: at,
         status: Some(status),
         error: None,
+        hint: None,
+        asked: None,
         request_id: Some("request".to_owned()),
         client_request_id: Some("client".to_owned()),
         date: None,
@@ -362,4 +375,11 @@ pub(crate) fn answered(at: Timestamp, status: u16, next: Next) -> AttemptEnd {
 
 pub(crate) fn over(state: DeletionState, failure: Option<&str>, call_is_gone: bool) -> Next {
     Next::Over { state, failure: failure.map(str::to_owned), call_is_gone }
+}
+
+/// How many of something `scripts/reliability` asks for; none when it does not.
+pub(crate) fn asked_for<T: FromStr<Err: Debug>>(name: &str) -> Option<T> {
+    #[expect(clippy::disallowed_methods, reason = "only scripts/reliability sets it")]
+    let asked = std::env::var(name).ok();
+    asked.map(|text| text.parse().expect("a number is asked for"))
 }

@@ -2,7 +2,7 @@
 
 use super::access::Checked;
 use super::admission::Selection;
-use crate::clock::Timestamp;
+use crate::clock::{Moment, Timestamp};
 use crate::id::{CallId, DeletionId, GraphCallId};
 use crate::model::call::CallState;
 use crate::model::end_reason::CallEnd;
@@ -15,7 +15,7 @@ pub(crate) struct CallLookup {
     pub(crate) selection: Selection,
     /// The key may see the candidates of an ambiguous answer.
     pub(crate) sees_candidates: bool,
-    pub(crate) now: Timestamp,
+    pub(crate) now: Moment,
 }
 
 /// A question for a deletion of a key's own line.

@@ -1,6 +1,6 @@
 //! What goes into the store and comes out of it besides the journal's own business.
 
-use crate::clock::Timestamp;
+use crate::clock::{Moment, Timestamp};
 use crate::id::{CallId, DeletionId, GraphCallId, TenantId};
 use crate::model::call::{CallState, Direction, Party};
 use crate::model::change::{CallChange, EndReason};
@@ -42,7 +42,7 @@ pub(crate) struct CallNews {
     pub(crate) app_id: Option<String>,
     pub(crate) changes: Vec<CallChange>,
     /// When it came.
-    pub(crate) now: Timestamp,
+    pub(crate) now: Moment,
 }
 
 /// What came of [`CallNews`].
@@ -156,6 +156,21 @@ pub(crate) struct DeletionRow {
     pub(crate) deadline_at: Timestamp,
     /// Why it ended without success; of one that is open, why it is tried again.
     pub(crate) failure: Option<String>,
+    /// While it is open or armed.
+    pub(crate) waiting: Option<Waiting>,
+}
+
+/// Of a deletion that is open or armed, what it waits for.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    /// A request of it is under way.
+    pub(crate) is_being_sent: bool,
+    /// When it is tried next, whatever else keeps it back.
+    pub(crate) next_attempt_at: Option<Timestamp>,
+    /// What an operator can do about the failure.
+    pub(crate) hint: Option<String>,
+    /// The number whose next call it is armed for.
+    pub(crate) armed_for: Option<String>,
 }
 
 /// A deletion with its steps.

@@ -154,6 +154,6 @@ mod tests {
         assert_eq!(logins, "jane,john");
         // A program that does not know the limits of keys must not use it.
         let state = SchemaState::read(&connection, path).unwrap();
-        assert_eq!((state.applied, state.oldest_program), (known(), 5));
+        assert_eq!((state.applied, state.oldest_program), (known(), 8));
     }
 }

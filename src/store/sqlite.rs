@@ -4,38 +4,56 @@
 mod access;
 mod admit;
 mod apply;
+mod armed;
+mod aside;
 mod audit;
+pub(crate) mod backup;
+pub(crate) mod beside;
 mod calls;
 mod checkpoint;
+mod condition;
 mod deletions;
+mod due;
 mod everybody;
+mod figures;
+mod filtered;
 pub(crate) mod inspect;
 mod key_uses;
 mod keys;
 mod lease;
 mod lookup;
+pub(crate) mod mark;
 #[cfg(test)]
 mod model_test;
+mod operations;
 mod participants;
+mod pause;
+mod place;
+pub(crate) mod reading;
 mod reconcile;
+pub(crate) mod reserve;
 mod resolve;
 mod ringing;
+mod run;
 mod sender;
 mod sessions;
 mod settle;
 #[cfg(test)]
+mod simulation;
+mod standing;
+#[cfg(test)]
 mod tests;
 mod turns;
 mod users;
+mod waits;
 mod writer;
 
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -43,10 +61,17 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Notify, Semaphore};
 
 use self::checkpoint::{Checkpointer, LOG_LIMIT, LogIsLong};
-use self::writer::Writer;
-use super::error::{OpenError, StoreError};
+use self::condition::Condition;
+use self::mark::Mark;
+use self::reserve::with_reserve;
+use self::writer::{Care, Writer};
+use super::error::{OpenError, StoreError, is_full};
 use super::pepper::Pepper;
 use super::schema::{self, SchemaState};
+use crate::clock::Timestamp;
+use crate::health::Health;
+use crate::telemetry::metrics::count::Counts;
+use crate::telemetry::metrics::label::Commit;
 
 /// Read-only connections.
 const READERS: usize = 2;
@@ -65,10 +90,16 @@ struct Inner {
     readers: Mutex<Vec<Connection>>,
     reading: Arc<Semaphore>,
     look_wanted: Arc<Notify>,
+    fired: Arc<Notify>,
     /// The last session that was looked at for removal.
     swept: Arc<AtomicI64>,
-    // Dropped after the writer, so that the last checkpoint sees everything.
-    _checkpointer: Checkpointer,
+    condition: Condition,
+    commits: Counts<Commit>,
+    path: PathBuf,
+    /// Why it can only be read, if so.
+    refusal: Option<StoreError>,
+    // Dropped after the writer, so that the last checkpoint sees everything. None where nothing is written.
+    _checkpointer: Option<Checkpointer>,
 }
 
 /// Whether a missing database is made.
@@ -86,7 +117,9 @@ impl Sqlite {
         Arc::clone(&self.0.swept)
     }
 
-    /// Opens the database at `path`, whose hashes were made with the pepper in `pepper_file`.
+    /// Opens the database at `path`, whose hashes were made with the pepper in `pepper_file`. Where there is
+    /// no room for that, the reserve is given up for it. Where nothing can be written even so, it can still
+    /// be read, but by whoever would make a missing one.
     ///
     /// # Errors
     ///
@@ -96,9 +129,27 @@ impl Sqlite {
         pepper_file: &Path,
         missing: Missing,
     ) -> Result<(Self, Pepper), OpenError> {
+        match with_reserve(path, || Self::open_writable(path, pepper_file, missing)) {
+            Err(refused) if missing == Missing::Refuse => {
+                let refusal = match refused {
+                    OpenError::ReadOnly(_) => StoreError::Disk,
+                    OpenError::Full(_) => StoreError::Full,
+                    _ => return Err(refused),
+                };
+                Self::open_readable(path, pepper_file, refusal).map_err(|_unreadable| refused)
+            }
+            opened => opened,
+        }
+    }
+
+    fn open_writable(
+        path: &Path,
+        pepper_file: &Path,
+        missing: Missing,
+    ) -> Result<(Self, Pepper), OpenError> {
         let exists = path.try_exists().unwrap_or(false);
         if !exists && missing == Missing::Refuse {
-            return Err(OpenError::Missing(path.display().to_string()));
+            return Err(mark::absence(path));
         }
         // Looked at before anything could be changed, a foreign database's settings included.
         inspect::schema_state(path)?;
@@ -113,23 +164,72 @@ impl Sqlite {
         }
         state.check()?;
         let pepper = agreed_pepper(&connection, path, pepper_file)?;
+        backup::unseal(&mut connection).map_err(|error| unavailable(path, &error))?;
         let log_is_long = LogIsLong::default();
-        let checkpointer = Checkpointer::start(path, log_is_long.clone())?;
+        let condition = Condition::default();
+        let mark = Mark::open(&connection, path)?;
+        let checkpointer = Checkpointer::start(path, log_is_long.clone(), condition.clone())?;
         let readers = (0..READERS)
             .map(|_| open_reader(path))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| unavailable(path, &error))?;
-        let writer = Writer::start(connection, path.to_owned(), log_is_long)
+        let commits = Counts::default();
+        let care = Care { log_is_long, condition, mark: Some(mark), commits };
+        Ok((Self::start(path, connection, readers, care, Ok(checkpointer))?, pepper))
+    }
+
+    /// What is written fails, each operation with `refusal`.
+    fn open_readable(
+        path: &Path,
+        pepper_file: &Path,
+        refusal: StoreError,
+    ) -> Result<(Self, Pepper), OpenError> {
+        let open = || reading::open(path).map(|(connection, _)| connection);
+        inspect::schema_state(path)?.check()?;
+        let connection = open()?;
+        let pepper = agreed_pepper(&connection, path, pepper_file)?;
+        let readers = (0..READERS).map(|_| open()).collect::<Result<Vec<_>, _>>()?;
+        let care = Care {
+            log_is_long: LogIsLong::default(),
+            condition: Condition::default(),
+            mark: None,
+            commits: Counts::default(),
+        };
+        Ok((Self::start(path, connection, readers, care, Err(refusal))?, pepper))
+    }
+
+    fn start(
+        path: &Path,
+        connection: Connection,
+        readers: Vec<Connection>,
+        care: Care,
+        checkpointer: Result<Checkpointer, StoreError>,
+    ) -> Result<Self, OpenError> {
+        let (condition, commits) = (care.condition.clone(), care.commits.clone());
+        let (checkpointer, refusal) = match checkpointer {
+            Ok(checkpointer) => (Some(checkpointer), None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        let writer = Writer::start(connection, path.to_owned(), care)
             .map_err(|error| unavailable(path, &error))?;
-        let inner = Inner {
+        Ok(Self(Arc::new(Inner {
             writer,
             readers: Mutex::new(readers),
             reading: Arc::new(Semaphore::new(READERS)),
             look_wanted: Arc::default(),
+            fired: Arc::default(),
             swept: Arc::default(),
+            condition,
+            commits,
+            path: path.to_owned(),
+            refusal,
             _checkpointer: checkpointer,
-        };
-        Ok((Self(Arc::new(inner)), pepper))
+        })))
+    }
+
+    /// See [`crate::store::Store::keep_reserve`].
+    pub(crate) fn keep_reserve(&self, health: Health) {
+        self.0.condition.keep(&self.0.path, health);
     }
 
     /// See [`crate::store::Store::look_wanted`].
@@ -137,57 +237,9 @@ impl Sqlite {
         Arc::clone(&self.0.look_wanted)
     }
 
-    /// Runs `run` in the writer's next batch and waits for the commit.
-    async fn write<T, Run>(&self, run: Run) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        Run: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
-    {
-        self.write_with(run, |_| ()).await
-    }
-
-    /// As [`Sqlite::write`]; `committed` runs on the writer thread after the commit.
-    async fn write_with<T, Run, Committed>(
-        &self,
-        run: Run,
-        committed: Committed,
-    ) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        Run: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
-        Committed: FnOnce(&T) + Send + 'static,
-    {
-        self.0.writer.submit(run, committed)?.await.unwrap_or(Err(StoreError::Stopped))
-    }
-
-    /// As [`Sqlite::write`], after everything that a client or the sender waits for.
-    async fn write_news<T, Run>(&self, run: Run) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        Run: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
-    {
-        self.0.writer.submit_news(run)?.await.unwrap_or(Err(StoreError::Stopped))
-    }
-
-    /// Runs `run` on a read-only connection, off the asynchronous threads.
-    async fn read<T, Run>(&self, run: Run) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        Run: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    {
-        let turn = Arc::clone(&self.0.reading).acquire_owned().await;
-        let turn = turn.map_err(|_closed| StoreError::Stopped)?;
-        let inner = Arc::clone(&self.0);
-        let reading = tokio::task::spawn_blocking(move || {
-            let taken = inner.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = taken.ok_or(StoreError::Busy)?;
-            let result = catch_unwind(AssertUnwindSafe(|| run(&connection)));
-            inner.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            // Not before: who asked may be gone by now, and the next one needs the connection.
-            drop(turn);
-            result.unwrap_or_else(|_panic| Err(StoreError::Other("a read panicked".to_owned())))
-        });
-        reading.await.unwrap_or(Err(StoreError::Stopped))
+    /// See [`crate::store::Store::fired`].
+    pub(crate) fn fired(&self) -> Arc<Notify> {
+        Arc::clone(&self.0.fired)
     }
 }
 
@@ -218,6 +270,9 @@ fn open_writer(path: &Path) -> Result<Connection, OpenError> {
         Ok(connection)
     })
     .map_err(|error| unavailable(path, &error))?;
+    if connection.is_readonly("main").map_err(|error| unavailable(path, &error))? {
+        return Err(OpenError::ReadOnly(path.display().to_string()));
+    }
     SchemaState::read(&connection, path)?;
     let mode: String = connection
         .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
@@ -278,11 +333,20 @@ fn agreed_pepper(
     }
 }
 
-/// What SQLite says of a file, in our words.
-pub(super) fn unavailable(path: &Path, error: &dyn std::error::Error) -> OpenError {
+/// What SQLite or the operating system says of a file, in our words.
+pub(super) fn unavailable(path: &Path, error: &(dyn std::error::Error + 'static)) -> OpenError {
+    let exists = path.try_exists().unwrap_or(true);
     let path = path.display().to_string();
     let message = error.to_string();
-    if message.contains("malformed") || message.contains("corrupt") {
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    if error.downcast_ref().is_some_and(is_full) || kind == Some(ErrorKind::StorageFull) {
+        OpenError::Full(path)
+    } else if exists && message.contains("unable to open database file") {
+        // As a rule a file beside it, which cannot be made.
+        OpenError::ReadOnly(path)
+    } else if message.contains("readonly") || message.contains("Read-only") {
+        OpenError::ReadOnly(path)
+    } else if message.contains("malformed") || message.contains("corrupt") {
         OpenError::Damaged(path)
     } else if message.contains("not a database") {
         OpenError::Foreign(path)
@@ -306,13 +370,14 @@ impl Migrator {
     pub(crate) fn open(path: &Path, missing: Missing) -> Result<Self, OpenError> {
         let exists = path.try_exists().unwrap_or(false);
         if missing == Missing::Refuse && !exists {
-            return Err(OpenError::Missing(path.display().to_string()));
+            return Err(mark::absence(path));
         }
         inspect::schema_state(path)?;
         if !exists {
             create_private(path)?;
         }
-        Ok(Self { connection: open_writer(path)?, path: path.to_owned() })
+        let connection = with_reserve(path, || open_writer(path))?;
+        Ok(Self { connection, path: path.to_owned() })
     }
 
     /// Where the schema stands.
@@ -329,12 +394,8 @@ impl Migrator {
     /// # Errors
     ///
     /// When the copy cannot be written.
-    pub(crate) fn back_up(&self, to: &Path) -> Result<(), OpenError> {
-        create_private(to)?;
-        self.connection
-            .execute("VACUUM INTO ?1", [to.display().to_string()])
-            .map(drop)
-            .map_err(|error| unavailable(to, &error))
+    pub(crate) fn back_up(&self, to: &Path, now: Timestamp) -> Result<(), OpenError> {
+        backup::copy(&self.connection, &self.path, to, now, |_| ()).map(drop)
     }
 
     /// Applies what is pending and makes the pepper of an empty database.
@@ -348,6 +409,7 @@ impl Migrator {
             return state.check();
         }
         schema::migrate(&mut self.connection, &self.path)?;
+        backup::unseal(&mut self.connection).map_err(|error| unavailable(&self.path, &error))?;
         agreed_pepper(&self.connection, &self.path, pepper_file).map(drop)
     }
 }

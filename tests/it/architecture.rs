@@ -39,8 +39,8 @@ const BESIDE: [(&str, &[&str]); 8] = [
     ("app", &["access", "journal", "registry", "keys", "sessions", "audit"]),
     // The only place where rights are made reads what they are made of.
     ("access", &["keys", "sessions", "users"]),
-    // What acts, or shows a client what is its own, takes an `Actor`.
-    ("journal", &["access"]),
+    // What acts, or shows a client what is its own, takes an `Actor`; what intervenes an `Operator`.
+    ("journal", &["access", "operator"]),
     ("registry", &["access", "operator"]),
     // What changes keys and users takes an `Operator`.
     ("keys", &["operator"]),
@@ -58,7 +58,7 @@ const APART: &str = "simulator";
 
 /// Each migration's SHA-256. A migration that somebody may have run is never edited: the next
 /// change is the next file, and its digest the next line.
-const MIGRATIONS: [(&str, &str); 5] = [
+const MIGRATIONS: [(&str, &str); 9] = [
     (
         "migrations/sqlite/V0001__init.sql",
         "e9f32080c1614990feba74cc009cb7c210eeb230395c283deb4809e873c8e021",
@@ -78,6 +78,22 @@ const MIGRATIONS: [(&str, &str); 5] = [
     (
         "migrations/sqlite/V0005__participants.sql",
         "9ed972644927bd4c1b7fc6eadc2bcd589e2e9b0c468577ccf8b9a22139d6fbb5",
+    ),
+    (
+        "migrations/sqlite/V0006__pause.sql",
+        "31b8e0e863e7e7f9f7c07baf0de542712ce05f0736f913ab99d8e09f8b9690e9",
+    ),
+    (
+        "migrations/sqlite/V0007__commits.sql",
+        "a7d052887b31cbf157e466c8e5caa626a2fa449b18d0372d516a9675096c08e9",
+    ),
+    (
+        "migrations/sqlite/V0008__armed.sql",
+        "a32880c460a420bb4743db6e1c30e6a841bbbc8d0dfc8c08ebc309b13c19864b",
+    ),
+    (
+        "migrations/sqlite/V0009__due.sql",
+        "901502c66a9ec21367ab812bca10ed2f04e861416d0e6b790f3a71b2149d29ba",
     ),
 ];
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that panics fails its test")]
 
 mod database;
+mod deletions;
 mod import;
 mod key_import;
 mod keys;
@@ -198,6 +199,10 @@ fn every_command_says_what_it_does() {
         "simulate",
         "check",
         "migrate",
+        "backup",
+        "backup verify",
+        "pause",
+        "resume",
         "keys",
         "keys create",
         "keys list",
@@ -222,6 +227,9 @@ fn every_command_says_what_it_does() {
         "deletions",
         "deletions list",
         "deletions show",
+        "deletions retry",
+        "deletions cancel",
+        "deletions export",
         "completions",
     ];
     let mut all = String::new();
@@ -258,7 +266,7 @@ fn wrong_usage_is_64() {
         (&["--log", "xml", "check"][..], "[possible values: text, json]"),
         (&["-q", "-v", "check"][..], "cannot be used with"),
         (&["calls", "list", "--limit", "0"][..], "0 is not in 1..=100000"),
-        (&["deletions", "list", "--state", "done"][..], "unknown state: expected one of"),
+        (&["deletions", "list", "--state", "done"][..], "expected one of armed, open, sent,"),
         (&["deletions", "show", "1"][..], "expected an id as `deletions list` shows it"),
         (&["tokens", "create"][..], "--key <ID>"),
         (&["tokens", "revoke", "1"][..], "expected an id as `tokens list` shows it"),

@@ -7,11 +7,19 @@ mod support;
 mod legacy;
 mod notifications;
 
+mod backup;
 mod canary;
+mod clock_jumps;
 mod crash;
 mod credentials;
+mod damage;
+mod deletions;
+mod metrics;
+mod pause;
 mod reconcile;
+mod restored;
 mod shutdown;
+mod stopped;
 mod tenants;
 
 mod architecture;

@@ -13,9 +13,12 @@ mod http;
 mod process;
 mod room;
 mod schema;
+mod seeded;
 mod site;
 mod snapshot;
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -25,6 +28,7 @@ pub(crate) use gateway::{Gateway, post};
 pub(crate) use graph::Graph;
 pub(crate) use http::{Answer, Client, send};
 pub(crate) use process::Process;
+pub(crate) use seeded::Seeded;
 pub(crate) use site::{CLIENT_ID, CLIENT_SECRET, Call, Key, Site, TENANT, call};
 pub(crate) use snapshot::{Known, assert_golden, shown};
 
@@ -49,4 +53,20 @@ pub(crate) async fn until<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     let result = tokio::time::timeout(LONG, future).await;
     result.unwrap_or_else(|_| panic!("it took too long: {what}"))
+}
+
+/// Runs all of them at once, to the end of the last one.
+pub(crate) async fn all_of<T>(all: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut all: Vec<_> = all.map(|one| (Box::pin(one), None)).collect();
+    poll_fn(|context| {
+        for (future, result) in all.iter_mut().filter(|(_, result)| result.is_none()) {
+            if let Poll::Ready(ready) = future.as_mut().poll(context) {
+                *result = Some(ready);
+            }
+        }
+        let waits = all.iter().any(|(_, result)| result.is_none());
+        if waits { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    all.into_iter().filter_map(|(_, result)| result).collect()
 }

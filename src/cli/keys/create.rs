@@ -46,8 +46,8 @@ pub(in crate::cli) struct CreateOptions {
     /// A right it has, instead of the default ones; may be repeated. One of DeleteCall, GetCallID,
     /// GetCallInformation, GetDeletion (the default ones), RequestToken, ReleaseToken (with
     /// --requires-token default ones too), RejectCall, DeleteParticipant, InviteParticipant, Notify,
-    /// see-candidates, see-holds, scope-all or scope-all:N (a DeleteCall may remove up to N others, 50
-    /// without a number)
+    /// see-candidates, see-holds, next (arm a deletion for the next call), scope-all or scope-all:N (a
+    /// DeleteCall may remove up to N others, 50 without a number)
     #[arg(long)]
     right: Vec<Right>,
     /// What it may name a call by: callID, platformCallID, nativeID, meetingID or extension; may be

@@ -105,7 +105,7 @@ impl FromStr for Expiry {
 }
 
 /// A whole number with its unit, such as 12h; what is longer than time is the longest there is.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(in crate::cli) fn duration(text: &str) -> Option<Duration> {
     let seconds: u64 = match text.chars().next_back()? {
         's' => 1,
         'm' => 60,

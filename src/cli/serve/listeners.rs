@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use super::ServeError;
 use crate::app::App;
 use crate::config::Config;
-use crate::health::Health;
+use crate::http::metrics::Observed;
 use crate::http::rules::{RequestRules, head_bytes};
 use crate::http::webhook::Webhook;
 use crate::http::{LegacyHttp, health};
@@ -36,7 +36,7 @@ pub struct Listeners {
     pub legacy: TcpListener,
     /// Graph's notifications.
     pub notifications: TcpListener,
-    /// `/livez` and `/readyz`.
+    /// `/livez`, `/readyz` and `/metrics`.
     pub admin: TcpListener,
 }
 
@@ -150,7 +150,12 @@ pub(super) async fn webhook(
 }
 
 /// Serves what operators ask until `shutdown`.
-pub(super) async fn admin(listener: TcpListener, config: &Config, of: Health, shutdown: Shutdown) {
+pub(super) async fn admin(
+    listener: TcpListener,
+    config: &Config,
+    observed: Arc<Observed>,
+    shutdown: Shutdown,
+) {
     let settings = ServeSettings {
         name: "admin",
         max_connections: ADMIN_CONNECTIONS,
@@ -160,9 +165,6 @@ pub(super) async fn admin(listener: TcpListener, config: &Config, of: Health, sh
         drain: config.listen.drain,
         head_bytes: head_bytes(&config.limits),
     };
-    let handler = move |request, peer| {
-        let response = health::answer(&of, request, peer);
-        async { response }
-    };
+    let handler = move |request, peer| health::answer(Arc::clone(&observed), request, peer);
     server::serve(listener, handler, settings, shutdown).await;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::error::SecretFileFault;
 use crate::graph::model::Denial;
+use crate::telemetry::metrics::label::Login;
 
 /// Why there is no token. Shared by all who waited for it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -64,6 +65,17 @@ impl LoginError {
         match self {
             Self::Refused { error, number, .. } => Self::Refused { error, number, hint },
             other => other,
+        }
+    }
+
+    /// Its word in metrics.
+    pub(in crate::graph) fn label(&self) -> Login {
+        match self {
+            Self::Refused { .. } => Login::Refused,
+            Self::Unavailable { .. } => Login::Unavailable,
+            Self::Unreadable { .. } => Login::Unreadable,
+            Self::Unreachable(_) | Self::TimedOut => Login::Unreachable,
+            Self::NotConfigured | Self::Assertion(_) | Self::Signature => Login::NotAsked,
         }
     }
 

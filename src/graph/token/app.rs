@@ -16,9 +16,6 @@ use crate::graph::{ClientError, LONGEST_BODY, body, path_segment, retry_after};
 use crate::id::TenantId;
 use crate::secret::Secret;
 
-/// A login that asks for more patience than this is asked again all the same.
-const LONGEST_PAUSE: Duration = Duration::from_hours(1);
-
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// The app of one tenant, and the way to its login.
@@ -186,13 +183,12 @@ impl App {
         let request = request.timeout(self.timeout).header(ACCEPT, "application/json");
         let mut response = request.send().await.map_err(unreachable)?;
         let status = response.status().as_u16();
-        let patience = retry_after(response.headers(), self.clock.now());
+        let retry_after = retry_after(response.headers(), self.clock.now());
         let body = body(&mut response, LONGEST_BODY).await.map_err(unreachable);
         if (200..=299).contains(&status) {
             let grant = Grant::read(&body?, self.clock.now());
             return granted(&grant.ok_or(LoginError::Unreadable { status })?, status);
         }
-        let retry_after = patience.map(|wait| wait.min(LONGEST_PAUSE));
         // While a machine starts or is moved, its identity is not there for a while.
         if is_machines && matches!(status, 404 | 410) {
             return Err(LoginError::Unavailable { status, retry_after });

@@ -51,6 +51,7 @@ use crate::model::number::Number;
 use crate::model::participant::{Invitation, ParticipantSelector};
 use crate::model::plan::{Order, RejectReason};
 use crate::store::admission::{Leased, StepRef};
+use crate::store::fixture::asked_for;
 use crate::store::records::CallNews;
 
 /// How many seeds are tried, when the environment does not say.
@@ -115,6 +116,7 @@ impl World {
             further: Vec::new(),
             outbound: Outbound::default(),
             concurrency: 256,
+            rate: None,
             request_timeout: Duration::from_secs(30),
             deadline: DEADLINE,
             other_host: true,
@@ -126,6 +128,7 @@ impl World {
             on_ended: OnEnded::Forward,
             deadline: DEADLINE,
             concurrency: 256,
+            rate: None,
             request_timeout: config.request_timeout,
         };
         let store = there.store.clone();
@@ -189,7 +192,7 @@ impl World {
             _ => by_call_id(id),
         };
         let request = DeletionRequest { kind, ..Running::request(selector) };
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let lease = (self.dice.roll(2) == 0).then(|| self.lease());
         let ask = self.journal.ask(&self.actor, request, now, lease);
         let decided = self.there.admit(ask).await;
@@ -251,8 +254,8 @@ impl World {
             graph: self.graph.clone(),
             health: Health::default(),
         };
-        let slot = Arc::clone(&self.journal.slots).try_acquire_owned().unwrap();
-        let future = Box::pin(attempt.run(Ready { leased, began: Instant::now(), slot }));
+        let place = self.journal.budget.take(&leased.tenant).unwrap();
+        let future = Box::pin(attempt.run(Ready { leased, began: Instant::now(), place }));
         self.flights.push(Flight { step, future, permit });
     }
 
@@ -323,7 +326,7 @@ async fn run(seed: u64) -> Vec<String> {
 
 #[tokio::test]
 async fn whatever_becomes_known_meanwhile_nothing_goes_to_the_wrong_call() {
-    let seeds = option_env!("AWAIT_POINTS").map_or(SEEDS, |text| text.parse().unwrap());
+    let seeds = asked_for("AWAIT_POINTS").unwrap_or(SEEDS);
     let mut sent = Vec::new();
     for seed in 0..seeds {
         sent.extend(Box::pin(run(seed)).await);

@@ -13,9 +13,9 @@ const NO_SUCH_CALL: &str = "404 Not Found\r\nconnection: close\r\ncontent-length
 async fn a_stopping_sender_gives_back_what_it_has_not_begun() {
     let running = Running::start(1).await;
     let leased = running.there.begin("a", NOW).await;
-    let slot = Arc::clone(&running.journal.slots).acquire_owned().await.unwrap();
+    let place = running.place().await;
     running.stop.send_replace(true);
-    running.journal.ready.send(Ready { leased, began: Instant::now(), slot }).unwrap();
+    running.journal.ready.send(Ready { leased, began: Instant::now(), place }).unwrap();
     let there = running.stop().await;
     let unsent =
         "SELECT count(*) FROM attempts WHERE effect_possible = 0 AND error LIKE 'not sent%'";
@@ -63,8 +63,8 @@ async fn an_earlier_attempt_counts_as_it_is_known_when_the_answer_comes() {
         let due = store.lease_due(lapsed, running.there.lease(lapsed), 1, Vec::new()).await;
         let leased = due.unwrap().leased.remove(0);
         assert!(leased.earlier_effect_possible);
-        let slot = Arc::clone(&running.journal.slots).acquire_owned().await.unwrap();
-        running.journal.ready.send(Ready { leased, began: Instant::now(), slot }).unwrap();
+        let place = running.place().await;
+        running.journal.ready.send(Ready { leased, began: Instant::now(), place }).unwrap();
         assert_eq!(running.graph.next().await, "a");
         if earlier_was_throttled {
             let throttled = answered(lapsed, 429, Next::At(lapsed));
@@ -112,8 +112,8 @@ async fn a_call_that_was_answered_or_rang_too_long_since_the_lease_is_hung_up() 
         } else {
             running.clock.advance(Duration::from_secs(15));
         }
-        let slot = Arc::clone(&running.journal.slots).acquire_owned().await.unwrap();
-        running.journal.ready.send(Ready { leased, began: Instant::now(), slot }).unwrap();
+        let place = running.place().await;
+        running.journal.ready.send(Ready { leased, began: Instant::now(), place }).unwrap();
         assert_eq!(running.graph.next().await, "a", "a hang-up");
         let unsent = "SELECT count(*) FROM attempts WHERE position = 1 AND error LIKE 'not sent%'";
         assert_eq!(running.count(unsent), 1);
@@ -128,8 +128,8 @@ async fn what_belongs_to_another_app_is_not_sent_and_waits_for_the_operator() {
     let running = Running::start(1).await;
     let leased = running.there.begin("a", NOW).await;
     let leased = Leased { app_id: Some("another".to_owned()), ..leased };
-    let slot = Arc::clone(&running.journal.slots).acquire_owned().await.unwrap();
-    running.journal.ready.send(Ready { leased, began: Instant::now(), slot }).unwrap();
+    let place = running.place().await;
+    running.journal.ready.send(Ready { leased, began: Instant::now(), place }).unwrap();
     let refused = "SELECT count(*) FROM attempts WHERE error LIKE '%another app%' \
                    AND status IS NULL AND effect_possible = 0";
     while running.count(refused) == 0 {
@@ -166,4 +166,43 @@ async fn nobody_is_told_of_one_step_of_several_before_it_is_settled() {
     assert_eq!(told.progress, Some(crate::model::plan::Progress { removed: 0, of: 0 }));
     wait.answered();
     running.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_waits_is_told_that_graph_took_it_before_that_is_written() {
+    let mut running = Running::start(1).await;
+    let (_, wait) = running.admit(by_call_id("a")).await;
+    assert_eq!(running.graph.next().await, "a");
+    running.there.by_hand(
+        "CREATE TRIGGER refuse BEFORE UPDATE ON attempts BEGIN SELECT raise(ABORT, 'not now'); END",
+    );
+    let mut wait = wait.unwrap();
+    let (journal, id) = (running.journal.clone(), wait.deletion());
+    assert_eq!(journal.taken_ahead(id), None);
+    running.graph.answer(TAKEN);
+    assert_eq!(wait.settled().await.state, Sent);
+    // Whoever asks now is told the same.
+    assert_eq!(running.count("SELECT count(*) FROM deletions WHERE state = 'open'"), 1);
+    assert_eq!(journal.taken_ahead(id), Some(NOW));
+    wait.answered();
+    running.there.by_hand("DROP TRIGGER refuse");
+    let there = running.stop().await;
+    assert_eq!(there.look::<String>("SELECT state FROM deletions"), "sent");
+    assert_eq!(journal.taken_ahead(id), None);
+    assert_eq!(there.look::<i64>("SELECT count(*) FROM attempts"), 1, "it was sent once");
+}
+
+#[tokio::test]
+async fn a_stopping_sender_finishes_what_it_has_begun_and_leaves_the_rest() {
+    let mut running = Running::start(1).await;
+    let (_, first) = running.admit(by_call_id("a")).await;
+    let (_, second) = running.admit(by_call_id("b")).await;
+    assert_eq!(running.graph.next().await, "a");
+    running.stop.send_replace(true);
+    running.graph.answer(TAKEN);
+    let mut first = first.unwrap();
+    assert_eq!(first.settled().await.state, Sent);
+    drop((first, second));
+    let there = running.stop().await;
+    assert_eq!(there.look::<i64>("SELECT count(*) FROM deletions WHERE state = 'open'"), 1);
 }

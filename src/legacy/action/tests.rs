@@ -7,6 +7,7 @@ use super::super::render::tests::read_back;
 use super::*;
 use crate::id::RequestId;
 use crate::secret::SafeUri;
+use crate::telemetry::metrics::label::{self as metrics, Label as _};
 
 const KEY: &str = "74c8eea0-50c6-40b2-9f3e-252ed501c3c8";
 
@@ -142,6 +143,7 @@ fn whoever_logs_in_needs_no_token_and_whoever_logs_out_needs_one() {
             other => Some(other == "ReleaseToken"),
         };
         assert_eq!(rule, expected, "{name}");
+        assert!(metrics::Action::of(name.as_str()).is_some(), "{name} has a word in metrics");
     }
 }
 

@@ -107,23 +107,25 @@ const fn unknown_outcome(subject: Subject) -> &'static str {
     }
 }
 
+/// True of all that Graph did not take: when its caller, an operator or its deadline ended it, whether or
+/// not Graph was asked.
 const fn withdrawn(subject: Subject) -> &'static str {
     match subject {
         Subject::Call => {
-            "Microsoft Graph did not answer in time: the deletion was withdrawn, and nothing will \
-             be sent."
+            "The deletion was withdrawn, or its time was over, before Microsoft Graph took it: \
+             nothing more will be sent."
         }
         Subject::Rejection => {
-            "Microsoft Graph did not answer in time: the rejection was withdrawn, and nothing will \
-             be sent."
+            "The rejection was withdrawn, or its time was over, before Microsoft Graph took it: \
+             nothing more will be sent."
         }
         Subject::Participant => {
-            "Microsoft Graph did not answer in time: the removal was withdrawn, and nothing will be \
-             sent."
+            "The removal was withdrawn, or its time was over, before Microsoft Graph took it: \
+             nothing more will be sent."
         }
         Subject::Invitation => {
-            "Microsoft Graph did not answer in time: the invitation was withdrawn, and nothing will \
-             be sent."
+            "The invitation was withdrawn, or its time was over, before Microsoft Graph took it: \
+             nothing more will be sent."
         }
     }
 }

@@ -53,7 +53,7 @@ pub(crate) enum Refusal {
     RefusedByGraph,
     /// It may or may not have been done.
     UnknownOutcome,
-    /// Graph has not answered in time, and nothing will be sent.
+    /// It was withdrawn, cancelled, or its time is over: Graph did not take it, and nothing more will be sent.
     Withdrawn,
     /// A browser or scanner asked ahead of its user.
     Prefetch,

@@ -2,6 +2,7 @@
 
 mod everybody;
 mod invitations;
+mod next;
 mod participants;
 mod ringing;
 mod shown;
@@ -20,6 +21,7 @@ const QUESTION: Question = Question {
     kind: DeletionKind::DeleteCall(Scope::Leg),
     now: NOW,
     status: None,
+    may_arm: false,
     dry_run: false,
     ended_is_success: false,
     client_id: None,

@@ -19,7 +19,7 @@ fn one(key_id: &str) -> Serves {
 
 #[track_caller]
 fn check_health(health: &Health, expected: Option<&'static str>) {
-    let expected = expected.map(|reason| (PART, reason));
+    let expected = expected.map(|reason| (PART.into(), reason.into()));
     assert_eq!(health.report().degraded, BTreeMap::from_iter(expected));
 }
 

@@ -265,7 +265,7 @@ async fn a_worker_at_rest_is_woken_by_who_needs_to_know() {
     running.spawn(reconciler.run(stopped));
     let row = there.look("SELECT call FROM calls");
     let Store::Sqlite(sqlite) = &there.store;
-    sqlite.look_at_candidates(vec![row], NOW);
+    sqlite.look_at_candidates(vec![row], NOW.into());
     while there.look::<i64>("SELECT count(*) FROM calls WHERE ended_at IS NULL") > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -34,10 +34,14 @@ impl Fixture {
         leased
     }
 
-    /// The roster is read, and what is due then.
-    async fn removals(&self, people: &[(&str, Option<&str>)]) -> Vec<Leased> {
+    pub(super) async fn roster_is_read(&self, people: &[(&str, Option<&str>)]) {
         let leased = self.begin_all().await;
         assert_eq!(self.end(leased, answered(NOW, 200, seen(people))).await, None);
+    }
+
+    /// The roster is read, and what is due then.
+    async fn removals(&self, people: &[(&str, Option<&str>)]) -> Vec<Leased> {
+        self.roster_is_read(people).await;
         self.leased_at(NOW).await
     }
 

@@ -47,7 +47,7 @@ impl Fixture {
     async fn apply_as(&self, tenant: &str, changes: Vec<CallChange>, now: Timestamp) -> Applied {
         let turn = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let tenant = TenantId::new(tenant);
-        let news = CallNews { tenant, app_id: Some("app".to_owned()), changes, now };
+        let news = CallNews { tenant, app_id: Some("app".to_owned()), changes, now: now.into() };
         self.store.apply(news, turn).await.unwrap()
     }
 

@@ -21,7 +21,7 @@ fn app(tenant: &str) -> Asking {
 
 impl Fixture {
     async fn due(&self, now: Timestamp, limit: usize) -> Vec<Look> {
-        self.store.calls_to_look_at(app(TENANT), now, limit, Vec::new()).await.unwrap()
+        self.store.calls_to_look_at(app(TENANT), now.into(), limit, Vec::new()).await.unwrap()
     }
 
     /// The Graph ids of what is due.
@@ -45,7 +45,7 @@ impl Fixture {
     }
 
     async fn looked(&self, graph_id: &str, end: LookEnd, now: Timestamp) -> Looked {
-        self.store.looked(self.row(graph_id), end, now).await.unwrap()
+        self.store.looked(self.row(graph_id), end, now.into()).await.unwrap()
     }
 
     /// What our deletions have to do with the end of this call.
@@ -258,7 +258,7 @@ async fn those_that_somebody_waits_for_come_first_and_what_is_under_way_is_left_
     }
     assert_eq!(there.due_ids(NOW).await, ["e", "d", "c", "a", "b"], "a deletion before all others");
     let under_way = ["e", "d", "a"].map(|id| there.row(id)).to_vec();
-    let due = there.store.calls_to_look_at(app(TENANT), NOW, 1, under_way).await.unwrap();
+    let due = there.store.calls_to_look_at(app(TENANT), NOW.into(), 1, under_way).await.unwrap();
     assert_eq!(due.len(), 1);
     assert_eq!((due[0].graph_id.0.as_str(), due[0].call_id.as_str()), ("c", "our-c"));
 }
@@ -278,7 +278,7 @@ async fn the_calls_of_another_tenant_are_never_asked_about_and_stand_in_nobodys_
     assert_eq!(there.due(NOW, 1).await[0].graph_id.0, "ours");
     assert_eq!(there.due_ids(NOW).await, ["ours"]);
     let unknown = app("nobody.example");
-    let nothing = there.store.calls_to_look_at(unknown, NOW, 9, Vec::new()).await.unwrap();
+    let nothing = there.store.calls_to_look_at(unknown, NOW.into(), 9, Vec::new()).await.unwrap();
     assert!(nothing.is_empty());
 }
 
@@ -314,7 +314,7 @@ async fn a_look_that_failed_silences_no_warning_and_is_wanted_as_before() {
     there.set("b", &format!("look_at = {}, look_wanted = 1", NOW.0));
     there.looked("b", LookEnd::Failed { again_at }, now).await;
     let Store::Sqlite(sqlite) = &there.store;
-    sqlite.look_at_candidates(vec![there.row("b")], now + SECOND);
+    sqlite.look_at_candidates(vec![there.row("b")], (now + SECOND).into());
     there.flush().await;
     assert_eq!(there.look_at("b"), Some(again_at), "who asks again does not make it sooner");
     assert_eq!(there.due_ids(again_at).await, ["b"], "although it was heard of meanwhile");

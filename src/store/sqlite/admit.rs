@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use self::view::Transaction;
 use super::access::still_stands;
-use super::{Sqlite, audit, everybody};
+use super::{Sqlite, armed, audit, everybody, pause};
 use crate::id::DeletionId;
 use crate::model::deletion::{DeletionKind, Scope};
 use crate::model::plan::{Decision, Refusal, decide};
@@ -25,11 +25,11 @@ impl Sqlite {
         ask: Ask,
         committed: impl FnOnce(&Admission) + Send + 'static,
     ) -> Result<Admission, StoreError> {
-        let (store, now) = (self.clone(), ask.now);
+        let (store, moment) = (self.clone(), ask.moment());
         let committed = move |admission: &Admission| {
             committed(admission);
             if let Admission::Decided(decided) = admission {
-                store.look_at_candidates(decided.candidates.clone(), now);
+                store.look_at_candidates(decided.candidates.clone(), moment);
             }
         };
         self.write_with(move |connection| admit(connection, &ask), committed).await
@@ -52,6 +52,7 @@ pub(super) fn admit(connection: &Connection, ask: &Ask) -> Result<Admission, Sto
         claim: None,
         leased: None,
         superseded: None,
+        kept_back: false,
         candidates,
     };
     if let Decision::Admit { call, order } = &decided.decision {
@@ -63,13 +64,45 @@ pub(super) fn admit(connection: &Connection, ask: &Ask) -> Result<Admission, Sto
         decided.recorded = Some(deletion_id);
         decided.claim = Some(1);
     }
-    if let Decision::Join(earlier) = &decided.decision
+    if matches!(decided.decision, Decision::Arm) {
+        let deletion_id = DeletionId::sortable();
+        armed::arm(connection, ask, deletion_id)?;
+        decided.recorded = Some(deletion_id);
+        decided.claim = Some(1);
+    }
+    let joined = match &decided.decision {
+        Decision::Join(earlier) => Some(earlier.deletion_id),
+        Decision::JoinArmed(deletion) => Some(*deletion),
+        _ => None,
+    };
+    if let Some(deletion) = joined
         && !ask.question.dry_run
     {
-        decided.claim = claim(connection, ask, earlier.deletion_id)?;
+        decided.claim = claim(connection, ask, deletion)?;
     }
+    decided.kept_back = is_kept_back(connection, ask, &decided)?;
     write_down(connection, ask, &decided)?;
     Ok(Admission::Decided(Box::new(decided)))
+}
+
+/// Nothing can come of the deletion before its tenant is resumed.
+fn is_kept_back(connection: &Connection, ask: &Ask, decided: &Decided) -> Result<bool, StoreError> {
+    let deletion = match &decided.decision {
+        Decision::Admit { .. } if decided.leased.is_none() => decided.recorded,
+        Decision::Join(earlier) if earlier.state.is_open() => Some(earlier.deletion_id),
+        _ => None,
+    };
+    let Some(deletion) = deletion else { return Ok(false) };
+    if !pause::is_paused(connection, ask.selection.tenant_row)? {
+        return Ok(false);
+    }
+    Ok(connection
+        .prepare_cached(
+            "SELECT NOT EXISTS (SELECT 1 FROM deletions AS d JOIN steps AS s \
+             ON s.deletion = d.deletion WHERE d.deletion_id = ?1 AND s.state = 'open' \
+             AND s.lease_owner IS NOT NULL)",
+        )?
+        .query_row([deletion.to_string()], |row| row.get(0))?)
 }
 
 /// Takes the place of the caller before, when the deletion was asked for by the same key and
@@ -100,6 +133,9 @@ fn write_down(connection: &Connection, ask: &Ask, decided: &Decided) -> Result<(
         Decision::Refuse { .. } => return Ok(()),
         Decision::Admit { call, .. } => ("admitted", Some(&call.call.call_id), decided.recorded),
         Decision::Join(earlier) => ("joined", Some(&earlier.call_id), Some(earlier.deletion_id)),
+        Decision::Arm => ("armed", None, decided.recorded),
+        Decision::JoinArmed(deletion) => ("armed", None, Some(*deletion)),
+        Decision::WouldArm => ("would_send", None, None),
         Decision::AlreadyDeleted(earlier) => {
             ("already_deleted", Some(&earlier.call_id), Some(earlier.deletion_id))
         }
@@ -114,11 +150,8 @@ fn write_down(connection: &Connection, ask: &Ask, decided: &Decided) -> Result<(
     audit::append(connection, ask.now, 1, &event, &ask.personal)
 }
 
-/// A hold that stands covers this call.
-pub(super) fn held(connection: &Connection, call: i64) -> Result<bool, StoreError> {
-    Ok(connection
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM holds AS h JOIN calls AS c ON c.tenant = h.tenant \
+/// The holds `h` that stand and cover the call `?1`.
+pub(super) const STANDING_HOLDS: &str = "holds AS h JOIN calls AS c ON c.tenant = h.tenant \
              WHERE c.call = ?1 AND h.lifted_at IS NULL AND CASE h.kind \
              WHEN 'all' THEN 1 \
              WHEN 'call' THEN h.value IN (c.call_id, c.graph_id, c.graph_key) \
@@ -127,7 +160,11 @@ pub(super) fn held(connection: &Connection, call: i64) -> Result<bool, StoreErro
              WHEN 'meeting' THEN h.value IN (c.meeting_id, c.thread_id, c.join_meeting_id) \
              WHEN 'number' THEN EXISTS (SELECT 1 FROM parties WHERE parties.call = c.call \
              AND normalised = h.value) OR EXISTS (SELECT 1 FROM roster WHERE roster.call = c.call \
-             AND normalised = h.value) END)",
-        )?
+             AND normalised = h.value) END";
+
+/// A hold that stands covers this call.
+pub(super) fn held(connection: &Connection, call: i64) -> Result<bool, StoreError> {
+    Ok(connection
+        .prepare_cached(&format!("SELECT EXISTS (SELECT 1 FROM {STANDING_HOLDS})"))?
         .query_row([call], |row| row.get(0))?)
 }

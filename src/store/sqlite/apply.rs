@@ -14,9 +14,10 @@ use std::collections::hash_map::Entry;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Sqlite;
+use super::condition::Purpose;
 use super::deletions::time;
 use super::reconcile::confirm_deletions;
+use super::{Sqlite, armed};
 use crate::clock::Timestamp;
 use crate::id::{CallId, GraphCallId, TenantId, canonical_guid};
 use crate::model::call::{CallState, Direction, Party};
@@ -37,46 +38,59 @@ impl Sqlite {
         news: CallNews,
         turn: OwnedSemaphorePermit,
     ) -> Result<Applied, StoreError> {
-        self.write_news(move |connection| {
+        let wake = self.fired();
+        let run = move |connection: &Connection| {
             // Held by what is queued, not by who waits for it.
             let _held = &turn;
             apply(connection, &news)
-        })
-        .await
+        };
+        let committed = move |(_, fired): &(Applied, bool)| {
+            if *fired {
+                wake.notify_one();
+            }
+        };
+        self.write_news_with(Purpose::Begin, run, committed).await.map(|(applied, _)| applied)
     }
 }
 
-/// Merges all of `news`, or nothing.
-pub(super) fn apply(connection: &Connection, news: &CallNews) -> Result<Applied, StoreError> {
+/// Merges all of `news`, or nothing. Gives also whether a deletion fired that was armed for a call.
+pub(super) fn apply(
+    connection: &Connection,
+    news: &CallNews,
+) -> Result<(Applied, bool), StoreError> {
     let tenant = find_tenant(connection, &news.tenant)?;
     for change in &news.changes {
         if is_foreign(connection, tenant, &change.graph_id)? {
-            return Ok(Applied::OtherTenant);
+            return Ok((Applied::OtherTenant, false));
         }
     }
     if news.changes.is_empty() {
-        return Ok(Applied::Merged { changed: 0 });
+        return Ok((Applied::Merged { changed: 0 }, false));
     }
     let tenant = match tenant {
         Some(tenant) => tenant,
-        None => add_tenant(connection, &news.tenant, news.now)?,
+        None => add_tenant(connection, &news.tenant, news.now.wall)?,
     };
-    let mut changed = 0;
+    let (mut changed, mut fired) = (0, false);
     for change in &news.changes {
         let app_id = news.app_id.as_deref();
-        changed += usize::from(apply_one(connection, tenant, change, app_id, news.now)?);
+        let (row, known) = apply_one(connection, tenant, change, app_id, news.now.wall)?;
+        if let Some(known) = known {
+            changed += 1;
+            fired |= armed::told(connection, tenant, row, &known, news.now)?;
+        }
     }
-    Ok(Applied::Merged { changed })
+    Ok((Applied::Merged { changed }, fired))
 }
 
-/// Merges one change; gives whether it said something that was not known.
+/// Merges one change; gives the call, and what is known of it if it said something that was not.
 fn apply_one(
     connection: &Connection,
     tenant: i64,
     change: &CallChange,
     app_id: Option<&str>,
     now: Timestamp,
-) -> Result<bool, StoreError> {
+) -> Result<(i64, Option<KnownCall>), StoreError> {
     let found = find(connection, tenant, &change.graph_id)?;
     let is_new = found.is_none();
     let (row, before) = match found {
@@ -109,7 +123,8 @@ fn apply_one(
         changed |= invitation::tell(&call, told)?;
     }
     known.last_seen_at = before.last_seen_at;
-    Ok(changed || is_new || known != before)
+    let is_news = changed || is_new || known != before;
+    Ok((row, is_news.then_some(known)))
 }
 
 /// The store's number of a tenant. It is looked up each time: one that was made in a transaction
@@ -208,8 +223,8 @@ fn insert(
             "INSERT INTO calls (tenant, call_id, graph_id, graph_key, app_id, chain_id, thread_id, \
              join_meeting_id, direction, state, subject, observed, first_seen_at, last_seen_at, \
              started_at, answered_at, ended_at, end_code, end_subcode, end_message, end_reason, \
-             look_at, look_wanted, rings_since, my_participant_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
-             ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)",
+             look_at, look_wanted, rings_since, my_participant_id, was_told) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
+             ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, 1)",
         )?
         .execute(params![
             tenant,

@@ -54,7 +54,7 @@ pub(super) fn append_entry(connection: &Connection, entry: &AuditEntry) -> Resul
 impl Sqlite {
     /// See [`crate::store::Store::record`].
     pub(crate) async fn record(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError> {
-        self.write(move |connection| {
+        self.write_owed(move |connection| {
             for one in &entries {
                 append_entry(connection, one)?;
             }

@@ -1,5 +1,5 @@
 //! Moves the write-ahead log into the database from a thread of its own, so that no commit waits
-//! for it.
+//! for it, and looks whether both are still where they were.
 //!
 //! The log starts over only when everything in it was moved before the next commit begins. Beside
 //! a writer that never pauses this thread is never that quick: past a limit it asks the writer to
@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::condition::Condition;
+use super::place::Place;
 use super::{open_writer, unavailable};
-use crate::store::error::OpenError;
+use crate::store::error::{OpenError, StoreError};
 
 /// How often it looks. A look at a log that has not grown costs microseconds.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -42,16 +44,25 @@ impl Checkpointer {
     /// # Errors
     ///
     /// When the connection cannot be opened.
-    pub(super) fn start(path: &Path, long: LogIsLong) -> Result<Self, OpenError> {
+    pub(super) fn start(
+        path: &Path,
+        long: LogIsLong,
+        condition: Condition,
+    ) -> Result<Self, OpenError> {
         let connection = open_writer(path)?;
+        let mut place = Place::of(path);
         let (stop, stopped) = channel::<()>();
         let thread = std::thread::Builder::new()
             .name("store-checkpoint".to_owned())
             .spawn(move || {
                 while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                    long.look(&connection, LOG_LIMIT);
+                    if place.is_left() {
+                        condition.notice(&StoreError::Moved);
+                    }
+                    condition.look();
+                    long.look(&connection, LOG_LIMIT, &condition);
                 }
-                checkpoint(&connection);
+                checkpoint(&connection, &condition);
             })
             .map_err(|error| unavailable(path, &error))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
@@ -69,8 +80,8 @@ impl Drop for Checkpointer {
 
 impl LogIsLong {
     /// Moves what can be moved, and remembers whether the log is longer than `limit` even so.
-    pub(super) fn look(&self, connection: &Connection, limit: i64) {
-        if checkpoint(connection).is_some_and(|length| length > limit) {
+    pub(super) fn look(&self, connection: &Connection, limit: i64, condition: &Condition) {
+        if checkpoint(connection, condition).is_some_and(|length| length > limit) {
             self.0.store(true, Ordering::Relaxed);
         }
     }
@@ -78,16 +89,20 @@ impl LogIsLong {
     /// Moves the log when it is long. Called between two transactions of the only writer: nothing
     /// is added meanwhile, so that the next commit starts the log over, unless a reader or another
     /// process is in the way; then the next look asks again.
-    pub(super) fn relieve(&self, connection: &Connection) {
+    pub(super) fn relieve(&self, connection: &Connection, condition: &Condition) {
         if self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed) {
-            checkpoint(connection);
+            checkpoint(connection, condition);
         }
     }
 }
 
 /// Moves what no reader needs any more; passive, so that nobody waits. Gives the length of the log
-/// in bytes, negative when somebody else was at it.
-fn checkpoint(connection: &Connection) -> Option<i64> {
+/// in bytes, negative when somebody else was at it. In trouble the log stays as it is: to move it could
+/// take the room that is kept for the log itself, and a damaged database is not written.
+fn checkpoint(connection: &Connection, condition: &Condition) -> Option<i64> {
+    if condition.trouble().is_some() {
+        return None;
+    }
     let moved = connection
         .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")
         .and_then(|mut statement| statement.query_row((), |row| row.get::<_, i64>(1)))
@@ -98,7 +113,11 @@ fn checkpoint(connection: &Connection) -> Option<i64> {
     match moved {
         Ok(length) => Some(length),
         Err(error) => {
-            tracing::warn!("the write-ahead log could not be checkpointed: {error}");
+            let error = StoreError::from(error);
+            condition.notice(&error);
+            if !error.is_shown() {
+                tracing::warn!("the write-ahead log could not be checkpointed: {error}");
+            }
             None
         }
     }
@@ -107,8 +126,10 @@ fn checkpoint(connection: &Connection) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::super::create_private;
-    use super::super::writer::Writer;
+    use super::super::mark::Mark;
+    use super::super::writer::{Care, Writer};
     use super::*;
+    use crate::telemetry::metrics::count::Counts;
 
     #[test]
     fn the_log_stays_bounded_though_every_checkpoint_of_the_thread_is_overtaken() {
@@ -121,7 +142,15 @@ mod tests {
         crate::store::schema::migrate(&mut connection, &path).unwrap();
         connection.execute_batch("CREATE TABLE t (b BLOB) STRICT").unwrap();
         let long = LogIsLong::default();
-        let writer = Writer::start(connection, path.clone(), long.clone()).unwrap();
+        let mark = Some(Mark::open(&connection, &path).unwrap());
+        let condition = Condition::default();
+        let care = Care {
+            log_is_long: long.clone(),
+            condition: condition.clone(),
+            mark,
+            commits: Counts::default(),
+        };
+        let writer = Writer::start(connection, path.clone(), care).unwrap();
         let (looking, reading) = (open_writer(&path).unwrap(), open_writer(&path).unwrap());
         let commit = |sql: &'static str| {
             let work = writer.submit(move |connection| Ok(connection.execute(sql, ())?), |_| ());
@@ -132,7 +161,7 @@ mod tests {
             // Whoever looks while this is open finds a commit that must stay in the log.
             reading.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
             commit("INSERT INTO t VALUES (zeroblob(32768))");
-            long.look(&looking, LIMIT);
+            long.look(&looking, LIMIT, &condition);
             reading.execute_batch("COMMIT").unwrap();
             // What comes next finds the log moved, where the batch before was asked to.
             commit("INSERT INTO t VALUES (zeroblob(32768))");

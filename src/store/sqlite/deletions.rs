@@ -5,45 +5,34 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{Sqlite, everybody, lease, lookup};
 use crate::clock::Timestamp;
 use crate::id::DeletionId;
-use crate::model::deletion::DeletionState;
 use crate::store::error::StoreError;
 use crate::store::records::{
-    AttemptDetails, DeletionDetails, DeletionRow, OrderParameters, StepDetails,
+    AttemptDetails, DeletionDetails, DeletionRow, OrderParameters, StepDetails, Waiting,
 };
 
+/// What [`read_row`] and [`read_details`] read; conditions are to be added.
 /// Of what is open, the failure is that of the last attempt that was answered: why it is tried again.
-const ROW: &str = "SELECT d.deletion, d.deletion_id, d.state, c.call_id, c.graph_id, t.tenant_id, \
+pub(super) const ROW: &str = "SELECT d.deletion, d.deletion_id, d.state, c.call_id, c.graph_id, t.tenant_id, \
                    k.key_id, d.kind, d.created_at, d.settled_at, d.deadline_at, \
                    iif(d.state = 'open', (SELECT a.error FROM steps AS s JOIN attempts AS a \
                    ON a.deletion = s.deletion AND a.position = s.position \
                    WHERE s.deletion = d.deletion AND s.state = 'open' AND a.answered_at IS NOT NULL \
                    ORDER BY a.answered_at DESC, a.position, a.number DESC LIMIT 1), d.failure), d.peer, \
-                   d.reason, d.scope, d.abandoned_at, d.confirmed_at, d.call, d.target FROM deletions AS d \
+                   d.reason, d.scope, d.abandoned_at, d.confirmed_at, d.call, d.target, \
+                   iif(d.state IN ('open', 'armed'), coalesce((SELECT max(s.lease_owner IS NOT NULL) \
+                   FROM steps AS s WHERE s.deletion = d.deletion AND s.state = 'open'), 0), NULL), \
+                   iif(d.state = 'open', (SELECT min(coalesce(s.parked, s.next_attempt_at)) \
+                   FROM steps AS s WHERE s.deletion = d.deletion AND s.state = 'open'), NULL), \
+                   iif(d.state = 'open', (SELECT a.hint FROM steps AS s JOIN attempts AS a \
+                   ON a.deletion = s.deletion AND a.position = s.position \
+                   WHERE s.deletion = d.deletion AND s.state = 'open' AND a.answered_at IS NOT NULL \
+                   ORDER BY a.answered_at DESC, a.position, a.number DESC LIMIT 1), NULL), \
+                   iif(d.state = 'armed', (SELECT json_extract(a.rules, '$.numbers[0]') FROM armed AS a \
+                   WHERE a.deletion = d.deletion), NULL) FROM deletions AS d \
                    JOIN tenants AS t ON t.tenant = d.tenant LEFT JOIN calls AS c ON c.call = d.call \
                    LEFT JOIN keys AS k ON k.key = d.key ";
 
 impl Sqlite {
-    /// See [`crate::store::Store::deletions`].
-    pub(crate) async fn deletions(
-        &self,
-        limit: usize,
-        state: Option<DeletionState>,
-    ) -> Result<Vec<DeletionRow>, StoreError> {
-        self.read(move |connection| {
-            let mut statement = connection.prepare_cached(&format!(
-                "{ROW} WHERE ?1 IS NULL OR d.state = ?1 ORDER BY d.deletion DESC LIMIT ?2"
-            ))?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let mut rows = statement.query(params![state.map(DeletionState::as_str), limit])?;
-            let mut deletions = Vec::new();
-            while let Some(row) = rows.next()? {
-                deletions.push(read_row(row)?);
-            }
-            Ok(deletions)
-        })
-        .await
-    }
-
     /// See [`crate::store::Store::deletion`].
     pub(crate) async fn deletion(
         &self,
@@ -74,7 +63,7 @@ pub(super) fn details(
         .transpose()
 }
 
-fn read_row(row: &Row<'_>) -> Result<DeletionRow, StoreError> {
+pub(super) fn read_row(row: &Row<'_>) -> Result<DeletionRow, StoreError> {
     let id: String = row.get(1)?;
     let state: String = row.get(2)?;
     Ok(DeletionRow {
@@ -93,13 +82,28 @@ fn read_row(row: &Row<'_>) -> Result<DeletionRow, StoreError> {
         confirmed_at: time(row, 16)?,
         deadline_at: Timestamp(row.get(10)?),
         failure: row.get(11)?,
+        waiting: waiting(row)?,
     })
 }
 
-fn read_details(connection: &Connection, row: &Row<'_>) -> Result<DeletionDetails, StoreError> {
+/// None of one that is neither open nor armed.
+fn waiting(row: &Row<'_>) -> Result<Option<Waiting>, StoreError> {
+    let Some(is_being_sent) = row.get(19)? else { return Ok(None) };
+    Ok(Some(Waiting {
+        is_being_sent,
+        next_attempt_at: time(row, 20)?,
+        hint: row.get(21)?,
+        armed_for: row.get(22)?,
+    }))
+}
+
+pub(super) fn read_details(
+    connection: &Connection,
+    row: &Row<'_>,
+) -> Result<DeletionDetails, StoreError> {
     let deletion = read_row(row)?;
     let mut statement = connection.prepare_cached(
-        "SELECT position, operation, target, state, next_attempt_at, \
+        "SELECT position, operation, target, state, iif(parked IS NULL, min(next_attempt_at, deadline_at), NULL), \
          iif(state = 'open', (SELECT a.error FROM attempts AS a WHERE a.deletion = steps.deletion \
          AND a.position = steps.position AND a.answered_at IS NOT NULL \
          ORDER BY a.number DESC LIMIT 1), failure) FROM steps WHERE deletion = ?1 ORDER BY position",

@@ -204,6 +204,3 @@ pub(super) fn progress(
         .query_row([deletion], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     Ok(was_read.then_some(Progress { removed, of }))
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,11 +3,15 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, Row};
+use rusqlite::{Connection, Row};
 
-use super::{BUSY, unavailable};
+use super::mark::Promised;
+use super::reading::{self, Obstacle};
+use super::reserve::{Kept, Reserve};
+use super::{pause, unavailable};
 use crate::id::TenantId;
 use crate::store::error::OpenError;
+use crate::store::pause::Pause;
 use crate::store::pepper::Pepper;
 use crate::store::schema::SchemaState;
 
@@ -17,24 +21,51 @@ pub(crate) struct Inspection {
     pub(crate) state: SchemaState,
     /// Keys that are not revoked, with their tenants.
     pub(crate) keys: Vec<(String, TenantId)>,
+    /// The pauses that stand.
+    pub(crate) pauses: Vec<Pause>,
+    /// What keeps everybody from writing it.
+    pub(crate) obstacle: Option<Obstacle>,
+    /// What there is for when its disk is full.
+    pub(crate) kept: Kept,
 }
 
 /// Where the schema stands; an empty one when there is no file.
 ///
 /// # Errors
 ///
-/// [`OpenError::Foreign`] when it is not ours, [`OpenError::Damaged`] when it cannot be read.
+/// [`OpenError::Foreign`] when it is not ours, [`OpenError::Damaged`] when it cannot be read,
+/// [`OpenError::LostLog`] and [`OpenError::Gone`] when it lacks what it had.
 pub(crate) fn schema_state(path: &Path) -> Result<SchemaState, OpenError> {
     const EMPTY: SchemaState = SchemaState { applied: 0, oldest_program: 0 };
+    // Before the database, to which others may add commits.
+    let promised = Promised::read(path)?;
     match std::fs::metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(EMPTY),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return promised.of_nothing(path).map(|()| EMPTY);
+        }
         Err(error) => return Err(unavailable(path, &error)),
         // What SQLite makes before it writes.
-        Ok(file) if file.len() == 0 => return Ok(EMPTY),
+        Ok(file) if file.len() == 0 => return promised.of_nothing(path).map(|()| EMPTY),
         Ok(_) => {}
     }
-    let connection = open(path).map_err(|error| unavailable(path, &error))?;
-    SchemaState::read(&connection, path)
+    let (connection, _) = reading::open(path).map_err(|error| of_ours(error, &promised))?;
+    let state = SchemaState::read(&connection, path).map_err(|error| of_ours(error, &promised))?;
+    promised.check(&connection, path)?;
+    Ok(state)
+}
+
+/// What was promised was one of ours.
+fn of_ours(error: OpenError, promised: &Promised) -> OpenError {
+    match error {
+        OpenError::Foreign(path) if promised.is_any() => OpenError::Damaged(path),
+        other => other,
+    }
+}
+
+/// What there is beside the database at `path` for when its disk is full, and would be were so many bytes
+/// written `besides`.
+pub(crate) fn kept(path: &Path, besides: u64) -> Kept {
+    Reserve::of(path).kept(besides)
 }
 
 /// Looks at the database at `path`, and whether `pepper_file` holds its pepper.
@@ -45,26 +76,16 @@ pub(crate) fn schema_state(path: &Path) -> Result<SchemaState, OpenError> {
 pub(crate) fn inspect(path: &Path, pepper_file: &Path) -> Result<Inspection, OpenError> {
     let state = schema_state(path)?;
     state.check()?;
-    let connection = open(path).map_err(|error| unavailable(path, &error))?;
+    let (connection, obstacle) = reading::open(path)?;
     let keys = keys(&connection).map_err(|error| unavailable(path, &error))?;
+    let pauses = pause::pauses(&connection).map_err(|error| unavailable(path, &error))?;
     let known = peppers(&connection).map_err(|error| unavailable(path, &error))?;
     let pepper = Pepper::load(pepper_file)?;
     if known.iter().any(|fingerprint| fingerprint == pepper.fingerprint()) {
-        Ok(Inspection { state, keys })
+        Ok(Inspection { state, keys, pauses, obstacle, kept: kept(path, 0) })
     } else {
         Err(OpenError::WrongPepper(pepper_file.display().to_string()))
     }
-}
-
-/// Not read-only for SQLite, because such a connection leaves the log's files behind it.
-fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "query_only", true)?;
-    Ok(connection)
 }
 
 fn keys(connection: &Connection) -> rusqlite::Result<Vec<(String, TenantId)>> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, params};
 
 use super::Sqlite;
+use super::condition::Purpose;
 use crate::clock::Timestamp;
 use crate::model::user::{FAMILIAR, folded};
 use crate::store::access::KeyUse;
@@ -19,7 +20,7 @@ const KEPT_OF_LOGINS: i64 = 1000;
 impl Sqlite {
     /// See [`crate::store::Store::note_uses`].
     pub(crate) async fn note_uses(&self, uses: Vec<KeyUse>) -> Result<(), StoreError> {
-        self.write_news(move |connection| {
+        self.write_news(Purpose::Begin, move |connection| {
             let mut latest = BTreeMap::new();
             for one in &uses {
                 let login = folded(&one.login);
@@ -37,7 +38,7 @@ impl Sqlite {
         &self,
         counts: Vec<(i64, u64)>,
     ) -> Result<(), StoreError> {
-        self.write_news(move |connection| {
+        self.write_news(Purpose::Begin, move |connection| {
             let mut statement = connection.prepare_cached(
                 "UPDATE keys SET query_password_uses = query_password_uses + ?2 WHERE key = ?1",
             )?;

@@ -91,7 +91,7 @@ impl Sqlite {
         id: KeyId,
         entry: AuditEntry,
     ) -> Result<Revoked, StoreError> {
-        self.write(move |connection| revoke(connection, id, &entry)).await
+        self.write_owed(move |connection| revoke(connection, id, &entry)).await
     }
 
     /// See [`crate::store::Store::rotate_key`].
@@ -244,7 +244,11 @@ fn standing(connection: &Connection, id: KeyId) -> Result<Option<Standing>, Stor
         .map_err(StoreError::from)
 }
 
-fn revoke(connection: &Connection, id: KeyId, entry: &AuditEntry) -> Result<Revoked, StoreError> {
+pub(super) fn revoke(
+    connection: &Connection,
+    id: KeyId,
+    entry: &AuditEntry,
+) -> Result<Revoked, StoreError> {
     let Some(key) = standing(connection, id)? else { return Ok(Revoked::Unknown) };
     if let Some(since) = key.revoked_at {
         return Ok(Revoked::Before(since));

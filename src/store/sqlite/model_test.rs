@@ -6,6 +6,7 @@ mod naive;
 mod people;
 mod registry;
 
+use std::fmt;
 use std::sync::Arc;
 
 use self::naive::Naive;
@@ -20,10 +21,10 @@ use crate::model::plan::{Ambiguity, Decision, Question, Refusal, decide};
 use crate::model::selector::Selector;
 use crate::store::access::Checked;
 use crate::store::admission::{Admission, Ask, SelectionRules};
-use crate::store::fixture::{DEADLINE, NOW, api_key, event, selection_rules};
+use crate::store::fixture::{DEADLINE, NOW, api_key, asked_for, event, selection_rules};
 
-/// How many registries are made, and how many selectors each is asked.
-const REGISTRIES: u64 = 2_000;
+/// How many selectors are asked for, when the environment does not say, and how many of each registry.
+const ASKED: usize = 20_000;
 const SELECTORS: usize = 10;
 /// What the calls of a key are limited to.
 const PATTERNS: [&str; 11] = [
@@ -42,10 +43,47 @@ const PATTERNS: [&str; 11] = [
 
 #[test]
 fn the_sql_and_a_naive_reference_decide_alike() {
+    let asked = asked_for("RELIABILITY_QUERIES").unwrap_or(ASKED);
+    let mut decided = [0; 12];
+    each(
+        asked,
+        |_| {},
+        |by_sql, by_hand, case| {
+            assert_eq!(by_sql, by_hand, "{case}");
+            decided[outcome(by_sql)] += 1;
+        },
+    );
+    // Every kind of decision was met often enough to mean something.
+    assert!(decided.iter().all(|count| *count >= 100), "{decided:?}");
+}
+
+#[test]
+fn a_reference_that_forgets_a_rule_is_noticed() {
+    type Forget = fn(&mut Ask);
+    let forget: [(&str, Forget); 5] = [
+        ("the tenant", |ask| ask.selection.tenant_row = 3 - ask.selection.tenant_row),
+        ("what the key is limited to", |ask| ask.selection.patterns.clear()),
+        ("the status", |ask| ask.question.status = None),
+        ("which app we are", |ask| ask.question.client_id = None),
+        ("that it was a dry run", |ask| ask.question.dry_run = false),
+    ];
+    for (what, forget) in forget {
+        let mut differ = 0;
+        each(ASKED / 10, forget, |by_sql, by_hand, _| differ += usize::from(by_sql != by_hand));
+        assert!(differ > 0, "it makes no difference to forget {what}");
+    }
+}
+
+/// Has both decide what random registries are asked, the reference with an `ask` that `forget` has
+/// changed.
+fn each(
+    asked: usize,
+    forget: impl Fn(&mut Ask),
+    mut compare: impl FnMut(&Decision, &Decision, fmt::Arguments<'_>),
+) {
     let folder = tempfile::tempdir().unwrap();
     let connection = database(&folder);
-    let mut decided = [0; 12];
-    for seed in 0..REGISTRIES {
+    for seed in 0..u64::try_from(asked.div_ceil(SELECTORS)).unwrap() {
         let mut dice = Dice::new(seed);
         connection.execute_batch("BEGIN").unwrap();
         let mut registry = Registry::default();
@@ -56,22 +94,24 @@ fn the_sql_and_a_naive_reference_decide_alike() {
             let known = registry.call_id(&mut dice);
             let tenant = known.as_ref().map(|(_, tenant)| *tenant);
             let selector = known.map_or(selector, |(selector, _)| selector);
-            let case = format!("seed {seed}: {selector:?}, {kind:?}\n{registry:#?}");
-            let ask = ask(&mut dice, &selector, kind, tenant);
+            let mut ask = ask(&mut dice, &selector, kind, tenant);
             connection.execute_batch("SAVEPOINT one").unwrap();
             let by_sql = match admit::admit(&connection, &ask).unwrap() {
                 Admission::Decided(decided) => sorted(decided.decision),
                 Admission::AccessChanged => panic!("access has not changed"),
             };
             connection.execute_batch("ROLLBACK TO one; RELEASE one").unwrap();
+            forget(&mut ask);
             let by_hand = decide(&ask.question, &mut Naive { registry: &registry, ask: &ask });
-            assert_eq!(by_sql, sorted(by_hand.unwrap()), "{case}");
-            decided[outcome(&by_sql)] += 1;
+            let kind = &ask.question.kind;
+            compare(
+                &by_sql,
+                &sorted(by_hand.unwrap()),
+                format_args!("seed {seed}: {selector:?}, {kind:?}\n{registry:#?}"),
+            );
         }
         connection.execute_batch("ROLLBACK").unwrap();
     }
-    // Every kind of decision was met often enough to mean something.
-    assert!(decided.iter().all(|count| *count >= 100), "{decided:?}");
 }
 
 #[test]
@@ -116,6 +156,7 @@ fn ask(dice: &mut Dice, selector: &Selector, kind: DeletionKind, tenant: Option<
             kind,
             now: NOW,
             status: selector.status.clone(),
+            may_arm: false,
             dry_run: dice.one_in(4),
             ended_is_success: dice.one_in(3),
             client_id: (!dice.one_in(6)).then(|| people::CLIENT.to_owned()),
@@ -125,6 +166,7 @@ fn ask(dice: &mut Dice, selector: &Selector, kind: DeletionKind, tenant: Option<
         peer: prefixes.join(" "),
         reason: None,
         now: NOW,
+        steady: NOW,
         deadline: NOW + DEADLINE,
         lease: None,
         audit: event(),
@@ -169,5 +211,7 @@ fn outcome(decision: &Decision) -> usize {
         Decision::Refuse { refusal: Refusal::AmbiguousParticipant { .. }, .. } => 9,
         Decision::Refuse { refusal: Refusal::OtherApp, .. } => 10,
         Decision::Refuse { .. } => 11,
+        // No key of this test may arm anything.
+        Decision::Arm | Decision::JoinArmed(_) | Decision::WouldArm => unreachable!(),
     }
 }

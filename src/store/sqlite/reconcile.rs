@@ -2,12 +2,13 @@
 //!
 //! `look_at` is the time, `look_wanted` says that somebody needs to know: such a look comes before
 //! the others, and is made however lately the call was heard of. A deletion that Graph has taken sets
-//! both by a trigger.
+//! both by a trigger. All is counted as waits are, because `look_at` moves with them.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::Sqlite;
-use crate::clock::Timestamp;
+use super::condition::Purpose;
+use super::{Sqlite, pause, waits};
+use crate::clock::{Moment, Timestamp};
 use crate::id::{CallId, GraphCallId};
 use crate::model::call::CallState;
 use crate::model::reconcile::{CONFIRMATION, SILENCE, after_news, after_still_there, is_same_app};
@@ -35,11 +36,14 @@ impl Sqlite {
     pub(crate) async fn calls_to_look_at(
         &self,
         app: Asking,
-        now: Timestamp,
+        moment: Moment,
         limit: usize,
         under_way: Vec<i64>,
     ) -> Result<Vec<Look>, StoreError> {
-        self.write_news(move |connection| due(connection, &app, now, limit, &under_way)).await
+        self.write_news(Purpose::Begin, move |connection| {
+            due(connection, &app, moment, limit, &under_way)
+        })
+        .await
     }
 
     /// See [`crate::store::Store::looked`].
@@ -47,26 +51,28 @@ impl Sqlite {
         &self,
         call: i64,
         end: LookEnd,
-        now: Timestamp,
+        moment: Moment,
     ) -> Result<Looked, StoreError> {
-        self.write_news(move |connection| looked(connection, call, end, now)).await
+        self.write_news(Purpose::Owed, move |connection| looked(connection, call, end, moment))
+            .await
     }
 
     /// One of several calls may long have ended without a word: Graph is asked, and who repeats the
     /// request may then be understood. In an operation of its own that nobody waits for, so that an
     /// answer without effect writes nothing itself.
-    pub(crate) fn look_at_candidates(&self, calls: Vec<i64>, now: Timestamp) {
+    pub(crate) fn look_at_candidates(&self, calls: Vec<i64>, moment: Moment) {
         if calls.is_empty() {
             return;
         }
-        if let Err(error) = self.look_soon(calls, now) {
+        if let Err(error) = self.look_soon(calls, moment) {
             tracing::warn!("the candidates of an ambiguous answer are not looked at: {error}");
         }
     }
 
-    fn look_soon(&self, calls: Vec<i64>, now: Timestamp) -> Result<(), StoreError> {
+    fn look_soon(&self, calls: Vec<i64>, moment: Moment) -> Result<(), StoreError> {
         let wanted = self.look_wanted();
         self.0.writer.submit_detached(move |connection| {
+            let now = waits::now(connection, moment)?;
             let mut statement = connection.prepare_cached(
                 // What is wanted already has its time, be it a later one because asking failed.
                 "UPDATE calls SET look_at = ?2, look_wanted = ?4 WHERE call = ?1 \
@@ -158,19 +164,24 @@ pub(super) fn exclude_later_deletions(
     Ok(())
 }
 
-fn due(
+pub(super) fn due(
     connection: &Connection,
     app: &Asking,
-    now: Timestamp,
+    moment: Moment,
     limit: usize,
     under_way: &[i64],
 ) -> Result<Vec<Look>, StoreError> {
+    let now = waits::now(connection, moment)?;
     let tenant: Option<i64> = connection
         .prepare_cached("SELECT tenant FROM tenants WHERE tenant_id = ?1")?
         .query_row([app.tenant.as_str()], |row| row.get(0))
         .optional()?;
     let mut looks = Vec::new();
     let Some(tenant) = tenant else { return Ok(looks) };
+    // What is due is due after the resumption.
+    if pause::is_paused(connection, tenant)? {
+        return Ok(looks);
+    }
     let mut put_off_now = 0;
     for wanted in [CONFIRMS, DECIDES, NOBODY] {
         bring_back(connection, tenant, wanted, now)?;
@@ -284,12 +295,13 @@ fn bring_back(
     Ok(())
 }
 
-fn looked(
+pub(super) fn looked(
     connection: &Connection,
     call: i64,
     end: LookEnd,
-    now: Timestamp,
+    moment: Moment,
 ) -> Result<Looked, StoreError> {
+    let now = waits::now(connection, moment)?;
     let known = connection
         .prepare_cached(
             "SELECT c.look_at, c.looked_at, d.deletion_id, d.settled_at, c.state FROM calls AS c \
@@ -332,7 +344,8 @@ fn looked(
             known.unheeded(now)
         }
         LookEnd::Failed { again_at } => {
-            put_off(connection, call, known.sooner(again_at.min(now + SILENCE), now))?;
+            let again_at = again_at.moved(now.ahead_of(moment.wall)).min(now + SILENCE);
+            put_off(connection, call, known.sooner(again_at, now))?;
             None
         }
     };

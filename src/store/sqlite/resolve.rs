@@ -94,12 +94,40 @@ pub(super) fn matching(
     Ok(matches)
 }
 
+/// This call, when all identifiers of `selection` match it and it exists for the key. Who has left it does
+/// not count, as with `ongoing`.
+pub(super) fn matching_call(
+    connection: &Connection,
+    selection: &Selection,
+    call: i64,
+) -> Result<Option<Match>, StoreError> {
+    let among = Among::One(call);
+    let candidates = Candidates::new(selection, among);
+    let source = candidates.sources.first().map_or("", String::as_str);
+    let mut prepared = connection.prepare_cached(&candidates.statement(source, among))?;
+    let mut rows = candidates.query(&mut prepared)?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    // One whose numbers are too many to be looked at is none that is certain.
+    let exists = Limits::new(selection).exists(connection, call)?.unwrap_or(false);
+    exists.then(|| read_match(row)).transpose()
+}
+
+/// This call, whatever is asked for.
+pub(super) fn known_call(connection: &Connection, call: i64) -> Result<Option<Match>, StoreError> {
+    let mut prepared =
+        connection.prepare_cached(&format!("{CALL}NULL FROM calls AS c WHERE c.call = ?1"))?;
+    let mut rows = prepared.query([call])?;
+    rows.next()?.map(read_match).transpose()
+}
+
 /// The calls among which a selector looks.
 #[derive(Clone, Copy, Debug)]
 enum Among {
     All,
     /// Those that have not ended and that Graph has taken no deletion of.
     Ongoing,
+    /// This one.
+    One(i64),
     /// Those of which [`END`] is not before `since`.
     Ended {
         since: i64,
@@ -173,6 +201,11 @@ impl Candidates {
         let mut conditions = Conditions::new(selection.tenant_row);
         let mut sources = identifiers(&mut conditions, selection);
         match among {
+            Among::One(call) => {
+                let call = conditions.bind(Value::Integer(call));
+                sources.insert(0, format!("SELECT {call}"));
+                number(&mut conditions, &mut sources, selection, among, &[""]);
+            }
             Among::All => number(&mut conditions, &mut sources, selection, among, &[""]),
             Among::Ongoing => {
                 number(&mut conditions, &mut sources, selection, among, &["AND ended_at IS NULL"]);
@@ -221,7 +254,7 @@ impl Candidates {
     fn statement(&self, source: &str, among: Among) -> String {
         let (end, order) = match among {
             Among::Ended { .. } => (END, "10 DESC, c.call"),
-            Among::All | Among::Ongoing => ("NULL", "c.call"),
+            Among::All | Among::Ongoing | Among::One(_) => ("NULL", "c.call"),
         };
         let conditions = self.conditions.parts.join(" AND ");
         let limit = COMPARED.max(Ambiguity::COUNTED) + 1;
@@ -297,7 +330,7 @@ impl Place {
 
     /// Without those who have left, where that matters.
     fn among(self, among: Among) -> Self {
-        let still_there = matches!(among, Among::Ongoing) && self.table == "roster";
+        let still_there = matches!(among, Among::Ongoing | Among::One(_)) && self.table == "roster";
         Self { also: if still_there { " AND left_at IS NULL" } else { "" }, ..self }
     }
 }

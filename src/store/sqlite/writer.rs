@@ -7,14 +7,15 @@
 //! fails is undone alone: the batch is then run once more, each operation in a savepoint of its own.
 //! Savepoints from the start would copy every page that each operation touches. When SQLite undoes
 //! the whole batch even so, everybody in it fails and the writer reopens its connection; not when
-//! another process merely held the database for too long.
+//! another process merely held the database for too long. When the disk is full, the batch is run
+//! once more with the room that was kept for what is owed.
 
 mod queue;
 #[cfg(test)]
 mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -25,13 +26,28 @@ use tokio::time::Instant;
 
 use self::queue::{Queue, Rank};
 use super::checkpoint::LogIsLong;
+use super::condition::Condition;
+use super::figures;
+use super::mark::Mark;
 use super::open_writer;
 use crate::store::error::StoreError;
+use crate::telemetry::metrics::count::Counts;
+use crate::telemetry::metrics::label::Commit;
 
 /// Operations that are committed together at most.
 const BATCH: usize = 256;
 /// No further operation is begun in a batch after this time.
 const BATCH_TIME: Duration = Duration::from_millis(20);
+
+/// What the writer looks after beside the database.
+#[derive(Debug)]
+pub(super) struct Care {
+    pub(super) log_is_long: LogIsLong,
+    pub(super) condition: Condition,
+    /// None where nothing can be written.
+    pub(super) mark: Option<Mark>,
+    pub(super) commits: Counts<Commit>,
+}
 
 /// The handle to the writer thread. Dropping the last one stops it after what is queued.
 #[derive(Debug)]
@@ -45,13 +61,13 @@ impl Writer {
     pub(super) fn start(
         connection: Connection,
         path: PathBuf,
-        log_is_long: LogIsLong,
+        care: Care,
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::new());
         let taker = Taker(Arc::clone(&queue));
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || run(connection, &path, &taker, &log_is_long))?;
+            .spawn(move || run(connection, &path, &taker, care))?;
         Ok(Self { queue, thread: Some(thread) })
     }
 
@@ -79,21 +95,28 @@ impl Writer {
         Ok(receiver)
     }
 
+    /// How many operations wait that are urgent, and how many news.
+    pub(super) fn queued(&self) -> [usize; 2] {
+        self.queue.lengths()
+    }
+
     /// As [`Writer::submit`], for what comes after everything that somebody waits for.
     ///
     /// # Errors
     ///
     /// As [`Writer::submit`]; nothing was queued.
-    pub(super) fn submit_news<T, Run>(
+    pub(super) fn submit_news<T, Run, Committed>(
         &self,
         run: Run,
+        committed: Committed,
     ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>
     where
         T: Send + 'static,
         Run: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+        Committed: FnOnce(&T) + Send + 'static,
     {
         let (reply, receiver) = oneshot::channel();
-        let job = Job { run, result: None, reply, committed: |_: &T| () };
+        let job = Job { run, result: None, reply, committed };
         self.queue.push(Rank::News, Box::new(job))?;
         Ok(receiver)
     }
@@ -187,7 +210,9 @@ where
     }
 
     fn finish(self: Box<Self>, committed: Result<(), StoreError>) {
-        if let Err(error) = committed.and(self.result) {
+        if let Err(error) = committed.and(self.result)
+            && !error.is_shown()
+        {
             tracing::warn!("the store could not note something: {error}");
         }
     }
@@ -202,47 +227,77 @@ impl Drop for Taker {
     }
 }
 
-fn run(mut connection: Connection, path: &std::path::Path, taker: &Taker, log_is_long: &LogIsLong) {
+fn run(mut connection: Connection, path: &Path, taker: &Taker, mut care: Care) {
     let queue = &*taker.0;
     let mut batch: Vec<Box<dyn Work>> = Vec::with_capacity(BATCH);
     while let Some(first) = queue.first() {
         batch.push(first);
-        let committed = commit(&connection, queue, &mut batch);
+        let mut committed = commit(&connection, queue, &mut batch);
         if let Err(error) = &committed {
-            tracing::error!(batch = batch.len(), "the store could not commit: {error}");
-            if !connection.is_autocommit() {
-                // What cannot even be undone here is undone by closing the connection.
-                let _ = connection.execute_batch("ROLLBACK");
-            }
-            let intact = matches!(error, StoreError::Busy) && connection.is_autocommit();
-            if !intact {
-                match open_writer(path) {
-                    Ok(fresh) => connection = fresh,
-                    Err(error) => tracing::error!("the store could not be reopened: {error}"),
+            care.condition.notice(error);
+            recover(&mut connection, path, error, batch.len());
+            if is_disk(error) {
+                care.commits.count(figures::of_batch(&committed));
+                // There is room now that was kept for what is owed; the rest is refused.
+                committed = commit(&connection, queue, &mut batch);
+                if committed.is_err() && !connection.is_autocommit() {
+                    let _ = connection.execute_batch("ROLLBACK");
                 }
             }
         }
+        care.commits.count(figures::of_batch(&committed));
+        let committed = committed.map(|number| {
+            if let (Some(number), Some(mark)) = (number, &mut care.mark) {
+                mark.note(number);
+            }
+        });
         for work in batch.drain(..) {
             // A panic here is one caller's misfortune; the others wait for their answer.
             let _ = catch_unwind(AssertUnwindSafe(|| work.finish(committed.clone())));
         }
-        log_is_long.relieve(&connection);
+        care.log_is_long.relieve(&connection, &care.condition);
     }
 }
 
-/// Runs the batch, to which is added what waits, and commits it.
+/// What the condition of the store says already.
+fn is_disk(error: &StoreError) -> bool {
+    matches!(error, StoreError::Full | StoreError::Disk)
+}
+
+/// Undoes what was not committed, and opens the connection anew where it cannot be trusted any more.
+fn recover(connection: &mut Connection, path: &Path, error: &StoreError, batch: usize) {
+    if !error.is_shown() {
+        tracing::error!(batch, "the store could not commit: {error}");
+    }
+    if !connection.is_autocommit() {
+        // What cannot even be undone here is undone by closing the connection.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    let intact = matches!(error, StoreError::Busy | StoreError::Full) && connection.is_autocommit();
+    if !intact {
+        match open_writer(path) {
+            Ok(fresh) => *connection = fresh,
+            Err(failed) if error.is_shown() => tracing::debug!("not reopened: {failed}"),
+            Err(failed) => tracing::error!("the store could not be reopened: {failed}"),
+        }
+    }
+}
+
+/// Runs the batch, to which is added what waits, and commits it. Gives the number of the commit, unless
+/// nothing was changed.
 fn commit(
     connection: &Connection,
     queue: &Queue<Box<dyn Work>>,
     batch: &mut Vec<Box<dyn Work>>,
-) -> Result<(), StoreError> {
+) -> Result<Option<i64>, StoreError> {
+    let before = connection.total_changes();
     if let Err(error) = execute(connection, "BEGIN IMMEDIATE") {
         // Another process may be at it for long: these have waited for it as well.
         batch.extend(queue.rest(BATCH - batch.len()));
         return Err(error);
     }
     if run_batch(connection, queue, batch) {
-        return execute(connection, "COMMIT");
+        return finish(connection, before);
     }
     if !connection.is_autocommit() {
         execute(connection, "ROLLBACK")?;
@@ -258,7 +313,15 @@ fn commit(
         }
         execute(connection, "RELEASE operation")?;
     }
-    execute(connection, "COMMIT")
+    finish(connection, before)
+}
+
+/// Counts the transaction when it has changed something, and commits it.
+fn finish(connection: &Connection, changes_before: u64) -> Result<Option<i64>, StoreError> {
+    let is_changed = connection.total_changes() != changes_before;
+    let number = is_changed.then(|| Mark::count(connection)).transpose()?;
+    execute(connection, "COMMIT")?;
+    Ok(number)
 }
 
 /// Runs what is in the batch and, while it is small and young, what waits; false when one failed,

@@ -40,14 +40,14 @@ fn a_new_database_is_made_without_a_backup_and_then_nothing_is_pending() {
     assert_eq!(made.out, "");
     assert_eq!(
         made.talk,
-        "callgate.db: made, with schema version 5; its pepper is in callgate.db.pepper, keep a \
+        "callgate.db: made, with schema version 9; its pepper is in callgate.db.pepper, keep a \
          copy of that apart\n"
     );
     let files = place.files();
     assert!(!files.iter().any(|name| name.contains("backup")), "{files:?}");
     for args in [&["migrate"][..], &["migrate", "--check"][..]] {
         let again = place.run(args).expect(0);
-        assert_eq!(again.talk, "callgate.db: schema version 5, nothing is pending\n");
+        assert_eq!(again.talk, "callgate.db: schema version 9, nothing is pending\n");
     }
 }
 
@@ -56,8 +56,8 @@ fn an_older_schema_is_refused_and_backed_up_before_it_is_changed() {
     let place = Place::ready();
     place.run(&["keys", "create", "--name", "phones"]).expect(0);
     // A history that no program can continue: what matters is what is there afterwards.
-    place.sqlite().execute("UPDATE refinery_schema_history SET version = version - 4", ()).unwrap();
-    let refused = "callgate: the schema is at version 1, this program needs 5: run `callgate \
+    place.sqlite().execute("UPDATE refinery_schema_history SET version = version - 8", ()).unwrap();
+    let refused = "callgate: the schema is at version 1, this program needs 9: run `callgate \
                    migrate`\n";
     place.run(&["keys", "list"]).expect_failure(78, refused);
     place.run(&["check"]).expect(78);
@@ -80,12 +80,12 @@ fn a_newer_schema_is_refused() {
     place
         .sqlite()
         .execute_batch(
-            "UPDATE schema_tolerance SET oldest_program = 9; \
-             UPDATE refinery_schema_history SET version = 9 WHERE version = 5",
+            "UPDATE schema_tolerance SET oldest_program = 99; \
+             UPDATE refinery_schema_history SET version = 99 WHERE version = 9",
         )
         .unwrap();
-    let talk = "callgate: the schema is at version 9 and needs a newer program than this one, \
-                which knows 5\n";
+    let talk = "callgate: the schema is at version 99 and needs a newer program than this one, \
+                which knows 9\n";
     for args in [&["keys", "list"][..], &["migrate"][..], &["migrate", "--check"][..]] {
         place.run(args).expect_failure(78, talk);
     }
@@ -135,7 +135,8 @@ fn a_damaged_database_is_74() {
 #[test]
 fn the_file_of_something_else_is_refused_and_left_as_it_is() {
     let place = Place::configured();
-    let talk = "callgate: the file at callgate.db is no callgate database\n";
+    let talk = "callgate: the file at callgate.db is no callgate database: name the right one as \
+                `store.url`, or put a backup in its place\n";
     let other = rusqlite::Connection::open(place.path("callgate.db")).unwrap();
     other.execute_batch("CREATE TABLE t (n)").unwrap();
     drop(other);
@@ -158,7 +159,7 @@ fn check_says_what_it_found_and_changes_nothing() {
     assert_eq!(
         found.out,
         "configuration: callgate.toml\n\
-         database: callgate.db, schema version 5\n\
+         database: callgate.db, schema version 9\n\
          pepper: callgate.db.pepper, the right one\n\
          keys: 1 not revoked\n"
     );
@@ -211,7 +212,7 @@ fn a_deletion_is_listed_and_shown_with_what_graph_said() {
         "tenantID": "72f988bf-86f1-41af-91ab-2d7cd011db47", "keyID": null, "kind": "delete",
         "scope": "leg", "target": null,
         "createdAt": "2027-01-15T08:00:00.000Z", "deadlineAt": "2027-01-16T08:00:00.000Z",
-        "settledAt": "2027-01-15T08:00:01.000Z", "failure": "refused",
+        "settledAt": "2027-01-15T08:00:01.000Z", "failure": "refused", "waits": null,
     }]);
     assert_eq!(listed, expected);
     assert_eq!(

@@ -165,7 +165,7 @@ async fn a_removal_that_the_tenant_does_not_allow_waits_and_nothing_else_does() 
     assert_eq!((waits.code(), waits.word()), (0, "accepted"), "{}", waits.body);
     let error: String = gateway.value("SELECT error FROM attempts WHERE status = 500 LIMIT 1");
     assert!(error.contains("9999"), "{error}");
-    assert!(!gateway.readiness().await.contains("degraded: graph: "));
+    assert!(!gateway.readiness().await.contains(&format!("degraded: graph.{TENANT}: ")));
     let invite = key.ask("InviteParticipant", &format!("callID=a&userID={ANN}&detail=1"));
     assert_eq!(gateway.get(&invite).await.word(), "sent");
     gateway.graph.say("tenants", &list(CLIENT_ID)).await;

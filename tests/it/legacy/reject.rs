@@ -341,6 +341,27 @@ async fn a_rejection_that_came_too_late_is_never_a_hang_up() {
 }
 
 #[tokio::test]
+async fn a_rejection_that_graph_puts_off_for_too_long_was_not_done_and_nobody_wonders() {
+    // Longer than it rings; or again and again.
+    for (status, seconds) in [(503, "600"), (503, "1"), (429, "1")] {
+        let gateway = Gateway::announced("legacy.wait = \"50ms\"").await;
+        let key = rejecting(&gateway).await;
+        let id = ring(&gateway, json!({})).await;
+        let path = format!("/v1.0/communications/calls/{id}/reject");
+        gateway.graph.fault(json!({"path": path, "status": status, "retryAfter": seconds})).await;
+        gateway.get(&key.ask("RejectCall", &format!("callID={id}&detail=1"))).await;
+        if seconds == "1" {
+            gateway.has_asked(2).await;
+            gateway.clock.advance(Duration::from_secs(20));
+        }
+        let deletion: String = gateway.value("SELECT deletion_id FROM deletions");
+        gateway.settles(&deletion, "obsolete").await;
+        assert_eq!(gateway.graph.state(&id).await, "incoming");
+        assert_eq!(gateway.graph.deletes().await, [""; 0]);
+    }
+}
+
+#[tokio::test]
 async fn a_rejection_and_a_deletion_at_once_are_sent_once() {
     for rejected_first in [true, false] {
         let gateway = Gateway::announced("").await;

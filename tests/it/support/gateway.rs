@@ -47,6 +47,11 @@ impl Gateway {
 
     /// Serves `site`.
     pub(crate) async fn serve(site: Site) -> Self {
+        Self::serve_by(TestClock::default(), site).await
+    }
+
+    /// Serves `site` by this clock.
+    pub(crate) async fn serve_by(clock: TestClock, site: Site) -> Self {
         let options = Options { file: Some(site.config()), set: Vec::new() };
         let config = Config::load(&options).unwrap_or_else(|errors| panic!("{errors}"));
         let listeners = Listeners::bind(&config).await.expect("a port is free");
@@ -55,7 +60,6 @@ impl Gateway {
         let admin = listeners.admin.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel();
         let stopped = async { drop(stopped.await) };
-        let clock = TestClock::default();
         let serving = serve_at(clock.clone(), listeners, config, stopped);
         #[expect(clippy::disallowed_methods, reason = "the handle is kept and aborted on drop")]
         let served = tokio::spawn(serving);
@@ -143,10 +147,13 @@ impl Gateway {
         self.site
     }
 
-    /// Waits until the deletion of this id is in `state`.
+    /// Waits until the deletion of this id is in `state`; one that was sent may be confirmed by then.
     pub(crate) async fn settles(&self, deletion_id: &str, state: &str) {
         let query = format!("SELECT state FROM deletions WHERE deletion_id = '{deletion_id}'");
-        let probe = async || (self.value::<String>(&query) == state).then_some(());
+        let probe = async || {
+            let found: String = self.value(&query);
+            (found == state || (state, &*found) == ("sent", "confirmed")).then_some(())
+        };
         until(&format!("deletion {deletion_id} is {state}"), probe).await;
     }
 
@@ -157,11 +164,17 @@ impl Gateway {
 
     /// What `/readyz` says.
     pub(crate) async fn readiness(&self) -> String {
-        let url = format!("http://{}/readyz", self.admin);
-        let client = reqwest::Client::builder().no_proxy().timeout(super::LONG).build();
-        let answer = client.expect("a client can be built").get(url).send().await;
-        answer.expect("it is served").text().await.expect("it is text")
+        readiness(self.admin).await.1
     }
+}
+
+/// What `/readyz` of the admin listener at `admin` says, and whether it is ready.
+pub(super) async fn readiness(admin: SocketAddr) -> (bool, String) {
+    let url = format!("http://{admin}/readyz");
+    let client = reqwest::Client::builder().no_proxy().timeout(super::LONG).build();
+    let answer = client.expect("a client can be built").get(url).send().await;
+    let answer = answer.expect("it is served");
+    (answer.status().is_success(), answer.text().await.expect("it is text"))
 }
 
 /// A `POST` with this query and this form.

@@ -212,6 +212,7 @@ fn check(answer: &Answer) {
         "application/json; charset=UTF-8" => "{\"code\":",
         "text/html; charset=UTF-8" => "<!DOCTYPE html>\n",
         "text/plain; charset=UTF-8" => "",
+        "application/openmetrics-text; version=1.0.0; charset=utf-8" => "# HELP ",
         other => panic!("content type {other}"),
     };
     let head_only = answer.body.is_empty() && answer.status == 405;

@@ -8,10 +8,11 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+use super::gateway::readiness;
 use super::http::{Answer, Client, send};
 use super::schema::Answers;
 use super::site::Site;
-use super::soon;
+use super::{soon, until};
 
 /// A running `callgate serve`; it is killed with the test.
 pub(crate) struct Process {
@@ -39,7 +40,8 @@ impl Process {
         Self::spawn(site, command).await
     }
 
-    async fn spawn(site: &Site, mut command: Command) -> Self {
+    /// As [`Process::start`], by this command.
+    pub(crate) async fn spawn(site: &Site, mut command: Command) -> Self {
         let log = site.folder().join("serve.log");
         let file = std::fs::File::options().create(true).append(true).open(&log);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -82,6 +84,20 @@ impl Process {
         Client::new(stream, Answers::default()).ask(request).await.body
     }
 
+    /// What `/readyz` says, once it is ready.
+    pub(crate) async fn readiness(&self) -> String {
+        let ready = async || {
+            let (is_ready, text) = readiness(self.admin).await;
+            is_ready.then_some(text)
+        };
+        until("the process is ready", ready).await
+    }
+
+    /// What `/readyz` says, ready or not.
+    pub(crate) async fn health(&self) -> String {
+        readiness(self.admin).await.1
+    }
+
     /// `kill -9`, and the end of it.
     pub(crate) async fn kill(mut self) {
         soon("the end of a killed process", self.child.kill()).await.expect("it runs");
@@ -97,6 +113,17 @@ impl Process {
     /// How the process ends.
     pub(crate) async fn end(mut self) -> ExitStatus {
         soon("the end of the process", self.child.wait()).await.expect("it can be waited for")
+    }
+}
+
+/// Shows the log of a gateway whose test has failed.
+impl Drop for Process {
+    #[expect(clippy::print_stderr, reason = "the test harness shows it with the failure")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let ended = self.child.try_wait();
+            eprintln!("the gateway ({ended:?}) wrote:\n{}", read(&self.log));
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Site {
     /// A key with the rights of every new one.
     pub(crate) key: Key,
     pub(crate) answers: Answers,
+    /// What the environment of every command has; nothing unless a test puts it here.
+    pub(crate) environment: Vec<(&'static str, PathBuf)>,
 }
 
 /// An API key.
@@ -110,7 +112,8 @@ impl Site {
         );
         std::fs::write(folder.path().join("callgate.toml"), text).expect("a file can be written");
         let answers = Answers::default();
-        let mut site = Self { folder, graph, key: Key::default(), answers };
+        let key = Key::default();
+        let mut site = Self { folder, graph, key, answers, environment: Vec::new() };
         site.run(&["migrate"]).await;
         site.key = site.key(&[]).await;
         site
@@ -165,10 +168,12 @@ impl Site {
         assert_ne!(changed.expect("the statement is valid"), 0, "{statement}");
     }
 
-    /// The real binary with a command line of this site, and nothing in its environment.
+    /// The real binary with a command line of this site, and with nothing in its environment but
+    /// [`Site::environment`].
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_callgate"));
-        command.env_clear().kill_on_drop(true).args(arguments).arg("--config").arg(self.config());
+        command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.kill_on_drop(true).args(arguments).arg("--config").arg(self.config());
         command
     }
 

@@ -72,7 +72,7 @@ impl World {
             tenant: TenantId::new(TENANT),
             app_id: app_id.map(str::to_owned),
             changes: vec![change],
-            now: self.clock.now(),
+            now: self.clock.moment(),
         };
         let turn = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         self.there.store.apply(news, turn).await.unwrap();

@@ -9,6 +9,7 @@ pub(super) struct Shown {
     pub(super) matching: Vec<(Option<StatusWord>, Matches)>,
     pub(super) abandoned: Option<Earlier>,
     pub(super) earlier: Option<Earlier>,
+    pub(super) armed: Option<DeletionId>,
     pub(super) deletion: Option<Earlier>,
     /// The target that is asked for, and what is shown of it.
     pub(super) target: (&'static str, Option<Earlier>),
@@ -26,6 +27,7 @@ impl Default for Shown {
             matching: Vec::new(),
             abandoned: None,
             earlier: None,
+            armed: None,
             deletion: None,
             target: ("", None),
             participants: Participants::default(),
@@ -54,6 +56,11 @@ impl View for Shown {
     fn earlier(&mut self) -> Result<Option<Earlier>, Infallible> {
         self.asked.push("earlier");
         Ok(self.earlier.clone())
+    }
+
+    fn armed(&mut self) -> Result<Option<DeletionId>, Infallible> {
+        self.asked.push("armed");
+        Ok(self.armed)
     }
 
     fn deletion_of(&mut self, _: &Match) -> Result<Option<Earlier>, Infallible> {

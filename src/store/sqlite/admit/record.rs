@@ -5,12 +5,12 @@ use rusqlite::{Connection, params};
 use crate::clock::Timestamp;
 use crate::id::DeletionId;
 use crate::model::call::LONGEST_RINGING;
-use crate::model::deletion::{DeletionKind, Scope};
+use crate::model::deletion::DeletionKind;
 use crate::model::participant::{ClientContext, Invitation};
 use crate::model::plan::{Match, Order};
 use crate::store::admission::{Ask, Leased, StepRef};
 use crate::store::error::StoreError;
-use crate::store::sqlite::turns;
+use crate::store::sqlite::{pause, turns, waits};
 
 /// Records a deletion of `call` that begins with `order`. Gives the first attempt when it may be sent
 /// at once.
@@ -65,10 +65,6 @@ fn insert_deletion(
     // Nothing else takes the place of a rejection that came too late.
     let is_all = matches!(kind, DeletionKind::RejectCall(_));
     let deadline = if is_all { step_deadline } else { ask.deadline };
-    let (scope, most_others) = match kind {
-        DeletionKind::DeleteCall(Scope::All { most }) => ("all", Some(*most)),
-        _ => ("leg", None),
-    };
     connection
         .prepare_cached(
             "INSERT INTO deletions (deletion_id, tenant, kind, key, session, user, peer, selector, \
@@ -86,13 +82,13 @@ fn insert_deletion(
             ask.peer,
             selection.canonical,
             selection.hash,
-            scope,
+            kind.scope_word(),
             ask.reason,
             call.row,
             ask.now.0,
             deadline.0,
             target(order),
-            most_others
+            kind.most_others()
         ])?;
     Ok(connection.last_insert_rowid())
 }
@@ -139,9 +135,11 @@ fn insert_step(
     step: StepRef,
     deadline: Timestamp,
 ) -> Result<bool, StoreError> {
-    let is_free = !turns::is_another_sent(connection, call.row, step.deletion)?;
-    let lease = ask.lease.filter(|_| is_free);
-    let due = lease.map_or(ask.now, |lease| lease.until);
+    let is_free = !turns::is_another_sent(connection, call.row, step.deletion)?
+        && !pause::is_paused(connection, ask.selection.tenant_row)?;
+    let now = waits::note(connection, ask.moment())?;
+    let lease = ask.lease.filter(|_| is_free).map(|lease| lease.moved(now.ahead_of(ask.now)));
+    let due = lease.map_or(now, |lease| lease.until);
     let leased = i64::from(lease.is_some());
     let reject_reason = match order {
         Order::Reject(reason) => Some(reason.as_str()),

@@ -4,7 +4,7 @@ use rusqlite::{Connection, Params, Row, params};
 
 use super::{LAST_OPERATION, held};
 use crate::clock::Timestamp;
-use crate::id::CallId;
+use crate::id::{CallId, DeletionId};
 use crate::model::deletion::{DeletionKind, REPEATED_BY_THE_CALLER, REPEATED_BY_THE_STACK};
 use crate::model::participant::ParticipantSelector;
 use crate::model::plan::{Earlier, Match, Matches, Operation, Participants, Replaced, View};
@@ -14,7 +14,7 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::lease::invited;
 use crate::store::sqlite::participants::{self, Room, is_pending};
 use crate::store::sqlite::turns::IS_TAKEN;
-use crate::store::sqlite::{everybody, resolve};
+use crate::store::sqlite::{armed, everybody, resolve};
 
 /// What the decision may see, in the transaction that records it.
 pub(super) struct Transaction<'a> {
@@ -93,6 +93,10 @@ impl View for Transaction<'_> {
     fn earlier(&mut self) -> Result<Option<Earlier>, StoreError> {
         let since = self.ask.now - REPEATED_BY_THE_CALLER;
         self.by_selector("AND d.created_at > ?7", since, since)
+    }
+
+    fn armed(&mut self) -> Result<Option<DeletionId>, StoreError> {
+        armed::same(self.connection, self.ask)
     }
 
     fn deletion_of(&mut self, call: &Match) -> Result<Option<Earlier>, StoreError> {

@@ -13,7 +13,7 @@ use self::model::{Delivered, Seen};
 use super::{CallNews, FOREIGN, apply};
 use crate::id::TenantId;
 use crate::model::change::CallChange;
-use crate::store::fixture::NOW;
+use crate::store::fixture::{NOW, asked_for};
 use crate::store::records::Applied;
 use crate::store::schema;
 use crate::store::sqlite::model_test::Dice;
@@ -25,7 +25,7 @@ const CALLS: usize = 5;
 
 #[test]
 fn news_in_any_order_doubled_and_dropped_lead_to_the_same_registry() {
-    let sequences = option_env!("NEWS_SEQUENCES").map_or(SEQUENCES, |text| text.parse().unwrap());
+    let sequences = asked_for("NEWS_SEQUENCES").unwrap_or(SEQUENCES);
     let connection = database();
     let mut seen = Seen::default();
     for seed in 0..sequences / u64::try_from(CALLS).unwrap() {
@@ -45,8 +45,8 @@ fn news_in_any_order_doubled_and_dropped_lead_to_the_same_registry() {
             }
             let changes = post.into_iter().map(|(_, change)| change).collect();
             let tenant = TenantId::new(&format!("tenant-{tenant}"));
-            let news = CallNews { tenant, app_id: None, changes, now };
-            let applied = apply(&connection, &news).unwrap();
+            let news = CallNews { tenant, app_id: None, changes, now: now.into() };
+            let (applied, _) = apply(&connection, &news).unwrap();
             assert!(matches!(applied, Applied::Merged { .. }), "seed {seed}");
             if dice.one_in(8) {
                 let call = dice.roll(CALLS);

@@ -17,7 +17,7 @@ async fn look(there: &Fixture, selector: Selector) -> Found<Box<CallReport>> {
         checked: ask.checked,
         selection: ask.selection,
         sees_candidates: true,
-        now: NOW,
+        now: NOW.into(),
     };
     match there.store.look_up_call(look).await.unwrap() {
         LookedUp::Seen(found) => found,
@@ -104,7 +104,7 @@ async fn who_was_revoked_a_moment_ago_sees_nothing() {
         checked: ask.checked.clone(),
         selection: ask.selection,
         sees_candidates: true,
-        now: NOW,
+        now: NOW.into(),
     };
     there.revoke().await;
     let looked = there.store.look_up_call(look).await.unwrap();

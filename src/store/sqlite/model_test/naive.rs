@@ -4,6 +4,7 @@ use super::deletions::Recorded;
 use super::people::Person;
 use super::registry::{Known, Registry};
 use crate::clock::Timestamp;
+use crate::id::DeletionId;
 use crate::model::deletion::{
     DeletionKind, DeletionState, REPEATED_BY_THE_CALLER, REPEATED_BY_THE_STACK,
 };
@@ -167,6 +168,10 @@ impl View for Naive<'_> {
 
     fn earlier(&mut self) -> Result<Option<Earlier>, Self::Error> {
         Ok(self.by_selector(NOW - REPEATED_BY_THE_CALLER, false))
+    }
+
+    fn armed(&mut self) -> Result<Option<DeletionId>, Self::Error> {
+        Ok(None)
     }
 
     fn deletion_of(&mut self, call: &Match) -> Result<Option<Earlier>, Self::Error> {

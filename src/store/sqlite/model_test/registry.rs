@@ -52,7 +52,7 @@ pub(in crate::store::sqlite) fn database(folder: &tempfile::TempDir) -> Connecti
     connection.execute("INSERT INTO peppers VALUES ('p', 0, NULL)", ()).unwrap();
     for tenant in 1..=TENANTS {
         connection
-            .execute("INSERT INTO tenants VALUES (?1, 'tenant-' || ?1, 0, NULL)", [tenant])
+            .execute("INSERT INTO tenants (tenant, tenant_id, created_at) VALUES (?1, 'tenant-' || ?1, 0)", [tenant])
             .unwrap();
         for key in [tenant * 2 - 1, tenant * 2] {
             connection

@@ -99,7 +99,7 @@ fn full(calls: i64, end: &str) -> Connection {
     schema::migrate(&mut connection, std::path::Path::new("memory")).unwrap();
     connection
         .execute_batch(&format!(
-            "INSERT INTO tenants VALUES (1, 'tenant', 0, NULL); \
+            "INSERT INTO tenants (tenant, tenant_id, created_at) VALUES (1, 'tenant', 0); \
              WITH RECURSIVE numbers AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM numbers \
              WHERE n < {calls}) \
              INSERT INTO calls (call, tenant, call_id, graph_id, thread_id, state, first_seen_at, \

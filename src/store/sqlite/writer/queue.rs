@@ -98,6 +98,12 @@ impl<W> Queue<W> {
         urgent.drain(..of_urgent).chain(news.drain(..of_news)).collect()
     }
 
+    /// How many wait that are urgent, and how many news.
+    pub(super) fn lengths(&self) -> [usize; 2] {
+        let waiting = self.lock();
+        [waiting.urgent.len(), waiting.news.len()]
+    }
+
     /// Takes no more; what waits is left to the thread.
     pub(super) fn close(&self) {
         self.lock().is_open = false;

@@ -9,7 +9,14 @@ fn writer(folder: &tempfile::TempDir) -> Writer {
     let mut connection = open_writer(&path).unwrap();
     crate::store::schema::migrate(&mut connection, &path).unwrap();
     connection.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY) STRICT").unwrap();
-    Writer::start(connection, path, LogIsLong::default()).unwrap()
+    let mark = Some(Mark::open(&connection, &path).unwrap());
+    let care = Care {
+        log_is_long: LogIsLong::default(),
+        condition: Condition::default(),
+        mark,
+        commits: Counts::default(),
+    };
+    Writer::start(connection, path, care).unwrap()
 }
 
 fn insert(n: i64) -> impl FnMut(&Connection) -> Result<i64, StoreError> + Send + 'static {
