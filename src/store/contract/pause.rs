@@ -237,3 +237,19 @@ async fn a_switch_that_changes_nothing_says_so_and_is_not_recorded() {
     assert_eq!(records(), 4);
     assert_eq!(there.store.pauses().await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn what_was_parked_after_its_lease_lapsed_waits_as_its_late_answer_asks() {
+    let there = Fixture::new().await;
+    there.call("a", "100").await;
+    let leased = there.begin("a", NOW).await;
+    there.store.pause(None, entry("pause", NOW)).await.unwrap();
+    let lapsed = NOW + LEASE + SECOND;
+    let due = |at| there.store.lease_due(at, there.lease(at), 9, Vec::new());
+    assert!(due(lapsed).await.unwrap().leased.is_empty());
+    let end = answered(lapsed, 429, Next::At(lapsed + SECOND * 60));
+    there.store.settle(leased, end).await.unwrap();
+    there.store.resume(None, entry("resume", lapsed)).await.unwrap();
+    assert!(due(lapsed + SECOND * 59).await.unwrap().leased.is_empty());
+    assert_eq!(due(lapsed + SECOND * 60).await.unwrap().leased.len(), 1);
+}

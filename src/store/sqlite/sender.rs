@@ -143,7 +143,7 @@ pub(super) fn take_over(
     // The fence grows, so that an answer that still comes with such a lease settles nothing.
     Ok(connection.execute(
         "UPDATE steps SET lease_owner = NULL, lease_until = NULL, next_attempt_at = ?1, \
-         fence = fence + 1 WHERE state = 'open' AND lease_owner IS NOT NULL",
+         parked = NULL, fence = fence + 1 WHERE state = 'open' AND lease_owner IS NOT NULL",
         [now.0],
     )?)
 }

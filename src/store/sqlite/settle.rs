@@ -67,8 +67,8 @@ pub(super) fn give_back(
         .execute(params![deletion, position, leased.attempt, now.0])?;
     connection
         .prepare_cached(
-            "UPDATE steps SET lease_owner = NULL, lease_until = NULL, next_attempt_at = ?4 \
-             WHERE deletion = ?1 AND position = ?2 AND fence = ?3 AND state = 'open'",
+            "UPDATE steps SET lease_owner = NULL, lease_until = NULL, next_attempt_at = ?4, \
+             parked = NULL WHERE deletion = ?1 AND position = ?2 AND fence = ?3 AND state = 'open'",
         )?
         .execute(params![deletion, position, leased.fence, due.0])?;
     Ok(())
@@ -136,8 +136,9 @@ fn settle(
         Next::At(at) => {
             connection
                 .prepare_cached(
-                    // Also past its deadline, at which it ends: that may move away.
-                    "UPDATE steps SET lease_owner = NULL, lease_until = NULL, \
+                    // Also past its deadline, at which it ends: that may move away. What it was parked
+                    // with while its lease had lapsed is older than this answer.
+                    "UPDATE steps SET lease_owner = NULL, lease_until = NULL, parked = NULL, \
                      next_attempt_at = ?3 WHERE deletion = ?1 AND position = ?2",
                 )?
                 .execute(params![step.deletion, step.position, at.0])?;
