@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 /// An instant in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +114,8 @@ pub(crate) struct Shifted {
     passed: AtomicI64,
     /// As if somebody had set the wall clock.
     set: AtomicI64,
+    /// After each of the two.
+    moved: Notify,
 }
 
 impl Clock {
@@ -159,10 +162,21 @@ impl Clock {
         }
     }
 
+    /// Sleeps until then, or until a test moves the clock: what was waited for may be due by now. One at
+    /// a time is woken.
+    pub(crate) async fn rest_until(&self, instant: Instant) {
+        let Some(shifted) = self.shifted() else { return sleep_until(instant).await };
+        tokio::select! {
+            () = sleep_until(instant) => {}
+            () = shifted.moved.notified() => {}
+        }
+    }
+
     /// Lets time pass by a clock of tests; a system clock stays as it is.
     pub(crate) fn advance(&self, by: Duration) {
         if let Some(shifted) = self.shifted() {
             shifted.passed.fetch_add(milliseconds(by), Ordering::SeqCst);
+            shifted.moved.notify_one();
         }
     }
 
@@ -170,6 +184,7 @@ impl Clock {
     pub(crate) fn set(&self, by: i64) {
         if let Some(shifted) = self.shifted() {
             shifted.set.fetch_add(by, Ordering::SeqCst);
+            shifted.moved.notify_one();
         }
     }
 
@@ -220,13 +235,12 @@ impl ClockWatch {
 /// What steady time of a process is counted from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
+/// In whole milliseconds that have passed, before the start as after it: what is a minute apart stays so.
 fn since_the_start(steady: Instant) -> Timestamp {
     let start = *START;
-    let zero = Timestamp(0);
-    match steady.checked_duration_since(start) {
-        Some(passed) => zero + passed,
-        None => zero - start.saturating_duration_since(steady),
-    }
+    let after = steady.saturating_duration_since(start);
+    let before = start.saturating_duration_since(steady).as_nanos().div_ceil(1_000_000);
+    (Timestamp(0) + after).moved(-i64::try_from(before).unwrap_or(i64::MAX))
 }
 
 fn system() -> Timestamp {
@@ -281,6 +295,32 @@ mod tests {
             assert!((-3_540_000..-3_539_000).contains(&wall), "{wall}");
             let steady = after.steady.ahead_of(before.steady);
             assert!((59_999..61_000).contains(&steady), "{steady}");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_rests_is_woken_when_the_clock_is_moved_and_only_then() {
+        let clock = Clock::movable();
+        let far = Instant::now() + Duration::from_hours(1);
+        let rests = tokio::time::timeout(Duration::from_millis(20), clock.rest_until(far));
+        assert!(rests.await.is_err());
+        for moves in
+            [|clock: &Clock| clock.advance(Duration::from_hours(2)), |clock: &Clock| clock.set(-1)]
+        {
+            let rests = tokio::time::timeout(Duration::from_secs(10), clock.rest_until(far));
+            let (rested, ()) = tokio::join!(rests, async { moves(&clock) });
+            rested.unwrap();
+        }
+        clock.rest_until(Instant::now()).await;
+    }
+
+    #[test]
+    fn a_minute_is_a_minute_over_the_start_of_the_process() {
+        for nanoseconds in [0, 1, 400_000, 999_999, 1_000_000, 1_000_001, 2_500_000] {
+            let before = *START - Duration::from_nanos(nanoseconds);
+            let after = since_the_start(before + Duration::from_mins(1));
+            let minute = after.ahead_of(since_the_start(before));
+            assert_eq!(minute, 60_000, "{nanoseconds}");
         }
     }
 

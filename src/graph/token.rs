@@ -128,9 +128,7 @@ impl Tokens {
             let newer = state.token.clone().filter(|token| {
                 token.number > rejected.number && (claims.is_none() || token.claims == claims)
             });
-            newer
-                .map(Ok)
-                .or_else(|| state.paused(now.steady).map(|failure| Err(failure.error.clone())))
+            newer.map(Ok).or_else(|| state.paused(now.steady).map(Err))
         };
         match settled {
             Some(settled) => settled,
@@ -145,7 +143,7 @@ impl Tokens {
         match (valid, state.paused(steady)) {
             (Some(token), None) if token.renew_at <= now => Look::Renew(Some(token)),
             (Some(token), _) => Look::Use(token),
-            (None, Some(failure)) => Look::Fail(failure.error.clone()),
+            (None, Some(error)) => Look::Fail(error),
             (None, None) => Look::Renew(None),
         }
     }
@@ -209,8 +207,14 @@ enum Look {
 }
 
 impl State {
-    fn paused(&self, steady: Timestamp) -> Option<&Failure> {
-        self.failure.as_ref().filter(|failure| steady < failure.until)
+    /// What whoever needs a token now shares: of what the login asked to wait, the rest is left.
+    fn paused(&self, steady: Timestamp) -> Option<LoginError> {
+        let failure = self.failure.as_ref().filter(|failure| steady < failure.until)?;
+        let mut error = failure.error.clone();
+        if let LoginError::Unavailable { retry_after: Some(wait), .. } = &mut error {
+            *wait = failure.until.since(steady);
+        }
+        Some(error)
     }
 
     /// When the login may be asked again after `error`.

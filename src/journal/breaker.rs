@@ -18,9 +18,10 @@ use crate::model::plan::Operation;
 use crate::store::admission::First;
 use crate::telemetry::metrics::Stop;
 
-/// The wait before the first probe, and the longest of our own.
+/// The wait before the first probe.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
-const RARE_PROBE: Duration = Duration::from_mins(1);
+/// The longest wait of our own.
+pub(super) const RARE_PROBE: Duration = Duration::from_mins(1);
 /// One call's `Retry-After` keeps the calls of a whole tenant back for no longer than this.
 const LONGEST_ASKED: Duration = Duration::from_mins(5);
 /// The distance of probes that arrive, whether or not they are answered: what fails may be about single
@@ -344,7 +345,9 @@ impl Stopped {
             }
             asked.max(FAILING_PROBE)
         } else {
-            self.distance.max(asked.min(LONGEST_ASKED))
+            // Until then the login is not asked, so that no probe can tell anything.
+            let is_of_login = matches!(sign, Sign::Unreachable(Where::Login, _));
+            self.distance.max(if is_of_login { asked } else { asked.min(LONGEST_ASKED) })
         };
         (self.is_probing, self.asked_at) = (false, now);
         self.probe_at = now + lengthened(wait, jitter);

@@ -119,7 +119,7 @@ impl Dispatch {
                     self.journal.backlog.store(true, Ordering::Relaxed);
                     wake.notify_one();
                 }
-                () = tokio::time::sleep_until(self.look_at), if !is_looking => self.look(),
+                () = self.journal.clock.rest_until(self.look_at), if !is_looking => self.look(),
             }
         }
         // Leased and not begun: the next start takes these up again, as never sent.

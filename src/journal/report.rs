@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
 use super::attempt::{Attempt, jitter};
-use super::breaker::{Change, Sign, Where};
+use super::breaker::{Change, RARE_PROBE, Sign, Where};
 use super::budget::Place;
 use super::figures::judged;
 use super::verdict::Verdict;
@@ -83,7 +83,7 @@ impl Attempt {
             tracing::warn!(
                 tenant.id = %tenant, status = answer.status,
                 "sending for this tenant is stopped, and everything waits but single probes: \
-                 {explanation}{advice}"
+                 {explanation}{advice}{}", patience(sign)
             );
         }
     }
@@ -129,9 +129,15 @@ fn reason(sign: Sign) -> &'static str {
 }
 
 /// What can be done about a stop that may pass by itself, behind its reason.
-fn patience(sign: Sign) -> &'static str {
-    match sign {
+fn patience(sign: Sign) -> Cow<'static, str> {
+    let patience = match sign {
         Sign::NotConfigured | Sign::Refused => "",
+        Sign::Unreachable(Where::Login, Some(wait)) if wait > RARE_PROBE => {
+            let seconds = wait.as_secs();
+            return Cow::from(format!(
+                "; it asked to be left alone for {seconds} s: only a restart asks it before that"
+            ));
+        }
         Sign::Unreachable(Where::Login, _) => {
             "; one probe at a time goes on trying: if it lasts, see the log, and look for outages of the login"
         }
@@ -141,7 +147,8 @@ fn patience(sign: Sign) -> &'static str {
         _ => {
             "; one probe at a time goes on trying: if it lasts, see the log, and look for outages of Graph"
         }
-    }
+    };
+    Cow::from(patience)
 }
 
 /// A hint behind the failure that it is about.

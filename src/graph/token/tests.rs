@@ -107,21 +107,22 @@ async fn nobody_waits_for_a_renewal_while_the_token_is_valid() {
 }
 
 #[tokio::test]
-async fn a_login_that_asks_for_patience_gets_it() {
-    for (asked, kept) in [("7", 7), ("7200", 7200)] {
+async fn a_login_that_asks_for_patience_gets_it_and_all_are_told_what_is_left_of_it() {
+    for asked in [7, 7200] {
         let headers = format!("Retry-After: {asked}\r\n");
         let login = Responder::start([answer("429 Slow", &headers, ""), grant("one", LIFETIME)]);
         let clock = clock();
         let tokens = tokens(&login, &clock);
-        let wait = Some(seconds(kept));
-        for advance in [0, kept - 1] {
+        for (advance, left) in [(0, asked), (2, asked - 2), (asked - 3, 1)] {
             clock.advance(seconds(advance));
             let result = get(&tokens).await;
+            let left = Some(seconds(left));
             assert!(
-                matches!(result, Err(LoginError::Unavailable { retry_after, .. }) if retry_after == wait),
+                matches!(result, Err(LoginError::Unavailable { retry_after, .. }) if retry_after == left),
                 "{result:?}"
             );
         }
+        assert_eq!(login.requests().len(), 1);
         clock.advance(seconds(1));
         assert_eq!(get(&tokens).await.unwrap(), "one");
     }

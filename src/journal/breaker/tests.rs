@@ -6,6 +6,8 @@ const NOW: Timestamp = Timestamp(1_795_000_000_000);
 const SECOND: Duration = Duration::from_secs(1);
 const GRAPH: Sign = Sign::Unreachable(Where::Graph, None);
 const FAILS: Sign = Sign::Failing(None);
+const ASKED_BY_LOGIN: Duration = Duration::from_hours(1);
+const LOGIN: Sign = Sign::Unreachable(Where::Login, Some(ASKED_BY_LOGIN));
 
 /// Tells it of attempts of one deletion each; how many it took until it stopped.
 fn attempts_until_stopped(signs: impl IntoIterator<Item = Sign>) -> Option<usize> {
@@ -208,9 +210,13 @@ fn the_first_success_of_whatever_was_sent_shows_that_not_everything_fails() {
 
 #[test]
 fn what_is_asked_for_is_waited_for_and_a_clock_that_is_set_back_prolongs_nothing() {
-    for (asked, seconds) in [(30, 30), (0, 1), (86_400, 300)] {
+    let (graph, login) = (Where::Graph, Where::Login);
+    let of_graph = [(graph, 30, 30), (graph, 0, 1), (graph, 86_400, 300)];
+    // Nobody asks it before that.
+    let of_login = [(login, 30, 30), (login, 0, 1), (login, 86_400, 86_400)];
+    for (place, asked, seconds) in of_graph.into_iter().chain(of_login) {
         let mut breaker = Breaker::default();
-        let sign = Sign::Unreachable(Where::Login, Some(SECOND * asked));
+        let sign = Sign::Unreachable(place, Some(SECOND * asked));
         for _ in 0..3 {
             breaker.tell(sign, DeletionId::random(), None, NOW, 0.0);
         }
@@ -223,7 +229,7 @@ proptest! {
     #[test]
     fn whatever_happens_the_next_probe_is_within_its_bounds_and_alone_unless_requests_arrive(
         steps in proptest::collection::vec(
-            (0_usize..9, any::<bool>(), 0_usize..4, 0_u64..100_000), 1..80,
+            (0_usize..10, any::<bool>(), 0_usize..4, 0_u64..100_000), 1..80,
         ),
     ) {
         let mut breaker = Breaker::default();
@@ -232,7 +238,7 @@ proptest! {
             now = now + Duration::from_millis(wait);
             let sign = [
                 Sign::Works, Sign::None, Sign::OtherApp, Sign::NotSent, Sign::Refused,
-                Sign::NotConfigured, GRAPH, FAILS, Sign::Failing(Some(SECOND * 90)),
+                Sign::NotConfigured, GRAPH, FAILS, Sign::Failing(Some(SECOND * 90)), LOGIN,
             ][sign];
             match breaker.gate(now) {
                 Gate::Probe => {
@@ -245,7 +251,7 @@ proptest! {
                 }
                 Gate::Closed(until) => {
                     prop_assert!(breaker.is_stopped() && now < until);
-                    prop_assert!(until <= now + LONGEST_ASKED + LONGEST_ASKED / 4);
+                    prop_assert!(until <= now + ASKED_BY_LOGIN + ASKED_BY_LOGIN / 4);
                 }
                 Gate::Open => prop_assert!(!breaker.is_stopped()),
             }
