@@ -127,7 +127,7 @@ fn checkpoint(connection: &Connection, condition: &Condition) -> Option<i64> {
 mod tests {
     use super::super::create_private;
     use super::super::mark::Mark;
-    use super::super::writer::{Care, Writer};
+    use super::super::writer::{Care, Rank, Writer};
     use super::*;
     use crate::telemetry::metrics::count::Counts;
 
@@ -153,7 +153,11 @@ mod tests {
         let writer = Writer::start(connection, path.clone(), care).unwrap();
         let (looking, reading) = (open_writer(&path).unwrap(), open_writer(&path).unwrap());
         let commit = |sql: &'static str| {
-            let work = writer.submit(move |connection| Ok(connection.execute(sql, ())?), |_| ());
+            let work = writer.submit(
+                Rank::Urgent,
+                move |connection| Ok(connection.execute(sql, ())?),
+                |_| (),
+            );
             work.unwrap().blocking_recv().unwrap().unwrap();
         };
         let mut longest = 0;

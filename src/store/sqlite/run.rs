@@ -8,6 +8,7 @@ use rusqlite::Connection;
 
 use super::Sqlite;
 use super::condition::{Condition, Purpose};
+use super::writer::Rank;
 use crate::store::error::StoreError;
 
 impl Sqlite {
@@ -55,9 +56,7 @@ impl Sqlite {
         Run: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
         Committed: FnOnce(&T) + Send + 'static,
     {
-        self.0.refusal.clone().map_or(Ok(()), Err)?;
-        let run = watched(self.0.condition.clone(), purpose, run);
-        self.0.writer.submit(run, committed)?.await.unwrap_or(Err(StoreError::Stopped))
+        self.write_as(Rank::Urgent, purpose, run, committed).await
     }
 
     /// As [`Sqlite::write`], after everything that a client or the sender waits for.
@@ -85,9 +84,24 @@ impl Sqlite {
         Run: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
         Committed: FnOnce(&T) + Send + 'static,
     {
+        self.write_as(Rank::News, purpose, run, committed).await
+    }
+
+    async fn write_as<T, Run, Committed>(
+        &self,
+        rank: Rank,
+        purpose: Purpose,
+        run: Run,
+        committed: Committed,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        Run: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+        Committed: FnOnce(&T) + Send + 'static,
+    {
         self.0.refusal.clone().map_or(Ok(()), Err)?;
         let run = watched(self.0.condition.clone(), purpose, run);
-        self.0.writer.submit_news(run, committed)?.await.unwrap_or(Err(StoreError::Stopped))
+        self.0.writer.submit(rank, run, committed)?.await.unwrap_or(Err(StoreError::Stopped))
     }
 
     /// Runs `run` on a read-only connection, off the asynchronous threads.

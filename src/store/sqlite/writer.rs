@@ -24,7 +24,8 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use self::queue::{Queue, Rank};
+use self::queue::Queue;
+pub(super) use self::queue::Rank;
 use super::checkpoint::LogIsLong;
 use super::condition::Condition;
 use super::figures;
@@ -81,6 +82,7 @@ impl Writer {
     /// nothing was queued.
     pub(super) fn submit<T, Run, Committed>(
         &self,
+        rank: Rank,
         run: Run,
         committed: Committed,
     ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>
@@ -91,34 +93,13 @@ impl Writer {
     {
         let (reply, receiver) = oneshot::channel();
         let job = Job { run, result: None, reply, committed };
-        self.queue.push(Rank::Urgent, Box::new(job))?;
+        self.queue.push(rank, Box::new(job))?;
         Ok(receiver)
     }
 
     /// How many operations wait that are urgent, and how many news.
     pub(super) fn queued(&self) -> [usize; 2] {
         self.queue.lengths()
-    }
-
-    /// As [`Writer::submit`], for what comes after everything that somebody waits for.
-    ///
-    /// # Errors
-    ///
-    /// As [`Writer::submit`]; nothing was queued.
-    pub(super) fn submit_news<T, Run, Committed>(
-        &self,
-        run: Run,
-        committed: Committed,
-    ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>
-    where
-        T: Send + 'static,
-        Run: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
-        Committed: FnOnce(&T) + Send + 'static,
-    {
-        let (reply, receiver) = oneshot::channel();
-        let job = Job { run, result: None, reply, committed };
-        self.queue.push(Rank::News, Box::new(job))?;
-        Ok(receiver)
     }
 
     /// Queues an operation that nobody waits for; its failure is logged.

@@ -15,7 +15,7 @@ const PATIENCE: usize = 8;
 
 /// In which order operations come, and which are refused first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rank {
+pub(in crate::store::sqlite) enum Rank {
     /// A client or the sender waits for it.
     Urgent,
     /// It comes when nothing urgent waits, or first in a batch after [`PATIENCE`] without any.

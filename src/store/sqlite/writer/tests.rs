@@ -51,16 +51,21 @@ fn an_operation_that_fails_is_undone_alone() {
     let folder = tempfile::tempdir().unwrap();
     let writer = writer(&folder);
     let go = hold(&writer);
-    let good = writer.submit(insert(1), |_| ()).unwrap();
+    let good = writer.submit(Rank::Urgent, insert(1), |_| ()).unwrap();
     let twice = writer
-        .submit(|connection| insert(7)(connection).and_then(|_| insert(1)(connection)), |_| ())
+        .submit(
+            Rank::Urgent,
+            |connection| insert(7)(connection).and_then(|_| insert(1)(connection)),
+            |_| (),
+        )
         .unwrap();
-    let other = writer.submit(insert(2), |_| ()).unwrap();
+    let other = writer.submit(Rank::Urgent, insert(2), |_| ()).unwrap();
     drop(go);
     assert_eq!(good.blocking_recv().unwrap().unwrap(), 1);
     assert!(matches!(twice.blocking_recv().unwrap(), Err(StoreError::Conflict)));
     assert_eq!(other.blocking_recv().unwrap().unwrap(), 2);
-    let rows = writer.submit(count, |_| ()).unwrap().blocking_recv().unwrap().unwrap();
+    let rows =
+        writer.submit(Rank::Urgent, count, |_| ()).unwrap().blocking_recv().unwrap().unwrap();
     assert_eq!(rows, 2);
 }
 
@@ -108,7 +113,7 @@ fn what_was_done_is_committed_while_the_rest_still_waits() {
             Ok(())
         };
         let committed = move |(): &()| commits.send("committed").unwrap();
-        waiting.push(writer.submit(slow, committed).unwrap());
+        waiting.push(writer.submit(Rank::Urgent, slow, committed).unwrap());
     }
     drop((go, tell));
     let order: Vec<_> = told.into_iter().collect();
@@ -121,12 +126,15 @@ fn an_operation_that_panics_fails_alone() {
     let folder = tempfile::tempdir().unwrap();
     let writer = writer(&folder);
     let go = hold(&writer);
-    let good = writer.submit(insert(1), |_| ()).unwrap();
-    let bad = writer.submit(|_| -> Result<(), _> { panic!("on purpose") }, |()| ()).unwrap();
+    let good = writer.submit(Rank::Urgent, insert(1), |_| ()).unwrap();
+    let bad = writer
+        .submit(Rank::Urgent, |_| -> Result<(), _> { panic!("on purpose") }, |()| ())
+        .unwrap();
     drop(go);
     assert_eq!(good.blocking_recv().unwrap().unwrap(), 1);
     assert!(bad.blocking_recv().is_err());
-    let rows = writer.submit(count, |_| ()).unwrap().blocking_recv().unwrap().unwrap();
+    let rows =
+        writer.submit(Rank::Urgent, count, |_| ()).unwrap().blocking_recv().unwrap().unwrap();
     assert_eq!(rows, 1);
 }
 
@@ -135,8 +143,8 @@ fn a_panic_after_the_commit_changes_no_answer() {
     let folder = tempfile::tempdir().unwrap();
     let writer = writer(&folder);
     let go = hold(&writer);
-    let bad = writer.submit(insert(1), |_| panic!("on purpose")).unwrap();
-    let good = writer.submit(insert(2), |_| ()).unwrap();
+    let bad = writer.submit(Rank::Urgent, insert(1), |_| panic!("on purpose")).unwrap();
+    let good = writer.submit(Rank::Urgent, insert(2), |_| ()).unwrap();
     drop(go);
     assert_eq!(bad.blocking_recv().unwrap().unwrap(), 1);
     assert_eq!(good.blocking_recv().unwrap().unwrap(), 2);
@@ -151,14 +159,14 @@ fn rows_seen_after(
     let writer = writer(folder);
     let answer =
         |received: oneshot::Receiver<Result<i64, StoreError>>| received.blocking_recv().unwrap();
-    answer(writer.submit(insert(1), |_| ()).unwrap()).unwrap();
+    answer(writer.submit(Rank::Urgent, insert(1), |_| ()).unwrap()).unwrap();
     let hide = |connection: &Connection| {
         connection.execute_batch("CREATE TEMP TABLE t (n INTEGER) STRICT")?;
         Ok(0)
     };
-    answer(writer.submit(hide, |_| ()).unwrap()).unwrap();
+    answer(writer.submit(Rank::Urgent, hide, |_| ()).unwrap()).unwrap();
     fail(&writer, open_writer(&folder.path().join("test.db")).unwrap());
-    answer(writer.submit(count, |_| ()).unwrap())
+    answer(writer.submit(Rank::Urgent, count, |_| ()).unwrap())
 }
 
 #[test]
@@ -169,9 +177,9 @@ fn the_connection_survives_another_process_that_writes_for_too_long() {
             connection.busy_timeout(Duration::ZERO)?;
             Ok(())
         };
-        writer.submit(impatient, |()| ()).unwrap().blocking_recv().unwrap().unwrap();
+        writer.submit(Rank::Urgent, impatient, |()| ()).unwrap().blocking_recv().unwrap().unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let busy = writer.submit(insert(2), |_| ()).unwrap().blocking_recv().unwrap();
+        let busy = writer.submit(Rank::Urgent, insert(2), |_| ()).unwrap().blocking_recv().unwrap();
         assert!(matches!(busy, Err(StoreError::Busy)), "{busy:?}");
     });
     assert_eq!(rows.unwrap(), 0);
@@ -181,7 +189,7 @@ fn the_connection_survives_another_process_that_writes_for_too_long() {
 fn after_another_failure_it_is_reopened_and_a_missing_file_is_not_made() {
     let undo = |writer: &Writer| {
         let undone = |connection: &Connection| Ok(connection.execute_batch("ROLLBACK; bogus")?);
-        writer.submit(undone, |()| ()).unwrap().blocking_recv().unwrap().unwrap_err();
+        writer.submit(Rank::Urgent, undone, |()| ()).unwrap().blocking_recv().unwrap().unwrap_err();
     };
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(rows_seen_after(&folder, |writer, _| undo(writer)).unwrap(), 1);
@@ -200,14 +208,19 @@ fn when_sqlite_undoes_the_batch_nobody_in_it_succeeds() {
     let folder = tempfile::tempdir().unwrap();
     let writer = writer(&folder);
     let go = hold(&writer);
-    let good = writer.submit(insert(1), |_| ()).unwrap();
+    let good = writer.submit(Rank::Urgent, insert(1), |_| ()).unwrap();
     let bad = writer
-        .submit(|connection| Ok(connection.execute_batch("ROLLBACK; bogus")?), |()| ())
+        .submit(
+            Rank::Urgent,
+            |connection| Ok(connection.execute_batch("ROLLBACK; bogus")?),
+            |()| (),
+        )
         .unwrap();
     drop(go);
     assert!(good.blocking_recv().unwrap().is_err());
     assert!(bad.blocking_recv().unwrap().is_err());
-    let rows = writer.submit(count, |_| ()).unwrap().blocking_recv().unwrap().unwrap();
+    let rows =
+        writer.submit(Rank::Urgent, count, |_| ()).unwrap().blocking_recv().unwrap().unwrap();
     assert_eq!(rows, 0);
 }
 
@@ -216,7 +229,7 @@ fn an_operation_that_nobody_waits_for_is_skipped_unless_it_has_begun() {
     let folder = tempfile::tempdir().unwrap();
     let writer = writer(&folder);
     let go = hold(&writer);
-    drop(writer.submit(insert(1), |_| ()).unwrap());
+    drop(writer.submit(Rank::Urgent, insert(1), |_| ()).unwrap());
     drop(go);
 
     let (started, running) = std::sync::mpsc::channel();
@@ -224,6 +237,7 @@ fn an_operation_that_nobody_waits_for_is_skipped_unless_it_has_begun() {
     let (tell, told) = std::sync::mpsc::channel();
     let receiver = writer
         .submit(
+            Rank::Urgent,
             move |connection| {
                 started.send(()).unwrap();
                 wait.recv().unwrap();
@@ -236,6 +250,7 @@ fn an_operation_that_nobody_waits_for_is_skipped_unless_it_has_begun() {
     drop(receiver);
     go.send(()).unwrap();
     assert_eq!(told.recv().unwrap(), 2);
-    let rows = writer.submit(count, |_| ()).unwrap().blocking_recv().unwrap().unwrap();
+    let rows =
+        writer.submit(Rank::Urgent, count, |_| ()).unwrap().blocking_recv().unwrap().unwrap();
     assert_eq!(rows, 1);
 }
