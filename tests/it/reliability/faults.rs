@@ -14,10 +14,12 @@ use self::forms::{Fault, Patience};
 use self::trouble::{Elsewhere, Exchange};
 use self::world::{World, choice};
 use super::{amount, figure};
-use crate::support::until;
+use crate::support::{all_of, until};
 
 /// Deletions on one database.
 const DELETIONS: u64 = 500;
+/// Gateways at once, because each of them waits most of the time.
+const TOGETHER: usize = 4;
 /// Of a hundred answers, how many go wrong.
 const SHARE: usize = 30;
 
@@ -49,15 +51,21 @@ fn invited_again(exchanges: &[Exchange]) -> Vec<&str> {
     again.map(|one| one.what.as_str()).collect()
 }
 
-#[tokio::test]
-async fn every_deletion_comes_to_an_end_whatever_is_answered() {
-    let asked = amount("RELIABILITY_FAULTS", DELETIONS);
-    let (mut met, mut requests) = (BTreeMap::<String, usize>::new(), 0);
-    let mut ends = BTreeMap::<String, i64>::new();
-    for seed in 0..asked.div_ceil(DELETIONS) {
+/// What came of deletions, added up.
+#[derive(Default)]
+struct Tally {
+    requests: usize,
+    /// Answers that went wrong, by their form.
+    met: BTreeMap<String, usize>,
+    /// By kind and state.
+    ends: BTreeMap<String, i64>,
+}
+
+impl Tally {
+    /// Asks a gateway of its own for `count` deletions, and looks at what came of them.
+    async fn of(seed: u64, count: usize) -> Self {
         let elsewhere = Elsewhere::start().await;
         let mut world = World::begin(seed, elsewhere.address, choice(SHARE, Fault::any)).await;
-        let count = usize::try_from(DELETIONS.min(asked - seed * DELETIONS)).expect("a count");
         world.make(count).await;
         world.ask().await;
         world.comes_to_an_end(true).await;
@@ -66,14 +74,38 @@ async fn every_deletion_comes_to_an_end_whatever_is_answered() {
         assert_eq!(too_early(&exchanges), [""; 0], "seed {seed}");
         assert_eq!(invited_again(&exchanges), [""; 0], "seed {seed}");
         assert_eq!(elsewhere.came(), 0, "seed {seed}: a redirect was followed");
-        requests += exchanges.len();
+        let mut tally = Self { requests: exchanges.len(), ..Self::default() };
         for fault in exchanges.iter().filter_map(|one| one.fault.as_ref()) {
-            *met.entry(fault.name()).or_default() += 1;
+            *tally.met.entry(fault.name()).or_default() += 1;
         }
-        for (end, count) in world.ends() {
-            *ends.entry(end).or_default() += count;
+        tally.ends.extend(world.ends());
+        tally
+    }
+
+    fn add(&mut self, other: Self) {
+        self.requests += other.requests;
+        for (form, count) in other.met {
+            *self.met.entry(form).or_default() += count;
+        }
+        for (end, count) in other.ends {
+            *self.ends.entry(end).or_default() += count;
         }
     }
+}
+
+#[tokio::test]
+async fn every_deletion_comes_to_an_end_whatever_is_answered() {
+    let asked = amount("RELIABILITY_FAULTS", DELETIONS);
+    let seeds: Vec<_> = (0..asked.div_ceil(DELETIONS)).collect();
+    let mut tally = Tally::default();
+    for together in seeds.chunks(TOGETHER) {
+        let each = together.iter().map(async |seed| {
+            let count = DELETIONS.min(asked - seed * DELETIONS);
+            Tally::of(*seed, usize::try_from(count).expect("a count")).await
+        });
+        all_of(each).await.into_iter().for_each(|one| tally.add(one));
+    }
+    let Tally { requests, met, ends } = tally;
     let wrong: usize = met.values().sum();
     figure(format_args!(
         "faults: {asked} deletions, {requests} requests, {wrong} answers wrong {met:?}; ends {ends:?}"
