@@ -29,7 +29,7 @@ def main(database, seed, credentials):
     db.execute("PRAGMA cache_size=-1000000")
     db.execute("ATTACH ? AS seed", (seed,))
     db.execute("BEGIN")
-    db.execute("INSERT INTO tenants VALUES (1, ?, ?, NULL)", (TENANT, NOW))
+    db.execute("INSERT INTO tenants (tenant, tenant_id, created_at) VALUES (1, ?, ?)", (TENANT, NOW))
     rows = {}
     far = 100 * 365 * DAY + NOW
     for number, line in enumerate(pathlib.Path(credentials).read_text().split("\n")):
