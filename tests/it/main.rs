@@ -8,6 +8,7 @@ mod legacy;
 mod notifications;
 
 mod backup;
+mod bench_seed;
 mod canary;
 mod clock_jumps;
 mod crash;
