@@ -21,7 +21,7 @@ use crate::telemetry::metrics::Stop;
 /// The wait before the first probe.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 /// The longest wait of our own.
-pub(super) const RARE_PROBE: Duration = Duration::from_mins(1);
+const RARE_PROBE: Duration = Duration::from_mins(1);
 /// One call's `Retry-After` keeps the calls of a whole tenant back for no longer than this.
 const LONGEST_ASKED: Duration = Duration::from_mins(5);
 /// The distance of probes that arrive, whether or not they are answered: what fails may be about single
@@ -83,7 +83,11 @@ impl Sign {
             | GraphError::TenantFault { .. }
             | GraphError::Login(LoginError::Refused { .. }) => Self::Refused,
             GraphError::Login(LoginError::Unavailable { retry_after, .. }) => {
-                Self::Unreachable(Where::Login, *retry_after)
+                // With a status Graph was reached: the token that it refused is valid for other requests, and
+                // a probe tells something although the login is not asked.
+                let is_sent = answer.status.is_some();
+                let longest = if is_sent { LONGEST_ASKED } else { Duration::MAX };
+                Self::Unreachable(Where::Login, retry_after.map(|wait| wait.min(longest)))
             }
             GraphError::Login(_) => Self::Unreachable(Where::Login, None),
             GraphError::Connect(_) | GraphError::Tls(_) => Self::Unreachable(Where::Graph, None),
@@ -108,6 +112,14 @@ impl Sign {
         match self {
             Self::Refused | Self::NotConfigured => Stop::TenantFault,
             _ => Stop::BreakerOpen,
+        }
+    }
+
+    /// For how long its login, when that is longer than our own probes are apart, is not to be asked.
+    pub(super) fn patience(self) -> Option<Duration> {
+        match self {
+            Self::Unreachable(Where::Login, Some(wait)) if wait > RARE_PROBE => Some(wait),
+            _ => None,
         }
     }
 
@@ -143,6 +155,8 @@ pub(super) struct Probe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Stopped,
+    /// It stays stopped for as long as its login has asked for, and is not probed.
+    Patience,
     /// After so long, when so many steps waited.
     Over {
         after: Duration,
@@ -273,7 +287,7 @@ impl Breaker {
                     (Sign::None, _) => stopped.wait_again(now),
                     _ => self.period += u64::from(stopped.go_on(sign, now, jitter)),
                 }
-                None
+                sign.patience().map(|_wait| Change::Patience)
             }
         }
     }
@@ -285,7 +299,10 @@ impl Streak {
         match sign {
             Sign::Works => *self = Self::default(),
             Sign::None | Sign::OtherApp | Sign::NotSent => {}
-            Sign::Refused | Sign::NotConfigured => return true,
+            // The login is not asked before it said so.
+            Sign::Refused | Sign::NotConfigured | Sign::Unreachable(Where::Login, Some(_)) => {
+                return true;
+            }
             Sign::Unreachable(..) => self.unreachable += 1,
             Sign::Failing(_) => {
                 (self.unreachable, self.failing) = (0, self.failing + 1);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
 use super::attempt::{Attempt, jitter};
-use super::breaker::{Change, RARE_PROBE, Sign, Where};
+use super::breaker::{Change, Sign, Where};
 use super::budget::Place;
 use super::figures::judged;
 use super::verdict::Verdict;
@@ -36,7 +36,7 @@ impl Attempt {
         self.journal.attempts.count((leased.order.operation(), judged(verdict, answer)));
         let sign = Sign::of(leased.order.operation(), answer);
         match place.tell(sign, leased.deletion_id, jitter()) {
-            Some(Change::Stopped) => self.report_stop(leased, sign, answer),
+            Some(Change::Stopped | Change::Patience) => self.report_stop(leased, sign, answer),
             Some(Change::Over { after, waited }) => {
                 self.health.restored(&part_of(&leased.tenant));
                 // What waited is sent now.
@@ -57,7 +57,7 @@ impl Attempt {
         self.report_verdict(leased, verdict, answer);
     }
 
-    /// Once for each time that a tenant is stopped.
+    /// Once for each time that a tenant is stopped, or asked to be left alone while it is.
     fn report_stop(&self, leased: &Leased, sign: Sign, answer: &Answer) {
         let error = answer.result.as_ref().err();
         let explanation = error.map(GraphError::for_log).unwrap_or_default();
@@ -67,10 +67,11 @@ impl Attempt {
         let reason = reason(sign);
         let advice = hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
         let tenant = &leased.tenant;
+        let patience = self.patience(sign);
         let part = match (hint.is_some(), answer.status) {
             (true, _) => format!("{reason}{advice}"),
-            (false, Some(status)) => format!("{reason} ({status}){}", patience(sign)),
-            (false, None) => format!("{reason}{}", patience(sign)),
+            (false, Some(status)) => format!("{reason} ({status}){patience}"),
+            (false, None) => format!("{reason}{patience}"),
         };
         self.health.degraded(part_of(tenant), Cow::from(part));
         if matches!(sign, Sign::Refused | Sign::NotConfigured) {
@@ -83,9 +84,28 @@ impl Attempt {
             tracing::warn!(
                 tenant.id = %tenant, status = answer.status,
                 "sending for this tenant is stopped, and everything waits but single probes: \
-                 {explanation}{advice}{}", patience(sign)
+                 {explanation}{advice}{patience}"
             );
         }
+    }
+
+    /// What can be done about a stop that may pass by itself, behind its reason.
+    fn patience(&self, sign: Sign) -> Cow<'static, str> {
+        if let Some(wait) = sign.patience() {
+            let until = self.journal.clock.now() + wait;
+            return Cow::from(format!(
+                "; it asked to be left alone until {until}: only a restart asks it before that"
+            ));
+        }
+        let (what, whose) = match sign {
+            Sign::NotConfigured | Sign::Refused => return Cow::from(""),
+            Sign::Unreachable(Where::Login, _) => ("look for outages of", "the login"),
+            Sign::Unreachable(Where::Graph, _) => ("look at", "the network"),
+            _ => ("look for outages of", "Graph"),
+        };
+        Cow::from(format!(
+            "; one probe at a time goes on trying: if it lasts, see the log, and {what} {whose}"
+        ))
     }
 
     fn report_verdict(&self, leased: &Leased, verdict: Verdict, answer: &Answer) {
@@ -126,29 +146,6 @@ fn reason(sign: Sign) -> &'static str {
         Sign::Unreachable(Where::Graph, _) => "Graph cannot be reached",
         _ => "Graph throttles or fails every request",
     }
-}
-
-/// What can be done about a stop that may pass by itself, behind its reason.
-fn patience(sign: Sign) -> Cow<'static, str> {
-    let patience = match sign {
-        Sign::NotConfigured | Sign::Refused => "",
-        Sign::Unreachable(Where::Login, Some(wait)) if wait > RARE_PROBE => {
-            let seconds = wait.as_secs();
-            return Cow::from(format!(
-                "; it asked to be left alone for {seconds} s: only a restart asks it before that"
-            ));
-        }
-        Sign::Unreachable(Where::Login, _) => {
-            "; one probe at a time goes on trying: if it lasts, see the log, and look for outages of the login"
-        }
-        Sign::Unreachable(Where::Graph, _) => {
-            "; one probe at a time goes on trying: if it lasts, see the log, and look at the network"
-        }
-        _ => {
-            "; one probe at a time goes on trying: if it lasts, see the log, and look for outages of Graph"
-        }
-    };
-    Cow::from(patience)
 }
 
 /// A hint behind the failure that it is about.

@@ -194,6 +194,9 @@ pub(crate) const RINGS_NO_MORE: &str =
 pub(crate) const PAUSE_TOO_LONG: &str =
     "Graph asked to wait for longer than the call can be rejected";
 
+/// Why a deletion ends that could be sent only after its deadline.
+pub(crate) const WAIT_TOO_LONG: &str = "Graph asked to wait for longer than the deletion is tried";
+
 /// Why a rejection came too late for a call that is over.
 pub(crate) const ENDED_BEFORE: &str = "the call ended before Graph took it";
 

@@ -3,6 +3,8 @@
 //! It is told of what is on disk. That a tenant is stopped is known to the gateway alone, whose `/readyz`
 //! says it: here it shows as a step that is due and not tried.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 
 use crate::cli::lock;
@@ -13,6 +15,11 @@ use crate::config::Config;
 use crate::store::Store;
 use crate::store::pause::Pause;
 use crate::store::records::DeletionRow;
+
+/// So long a deletion may wait for the answer to another one of its call.
+const TURN: Duration = Duration::from_secs(2);
+
+const ASKED: &str = ": in answer to an earlier request for the same, Graph, or the login, asked not to be asked before";
 
 /// What holds for every deletion at this moment.
 pub(super) struct Around {
@@ -49,7 +56,13 @@ impl Around {
         if !self.is_served {
             return Some("no gateway runs: `callgate serve` sends it".to_owned());
         }
-        let reason = row.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
+        let is_kept = waiting.next_attempt_at.is_some_and(|next| next > self.now + TURN);
+        let reason = match &row.failure {
+            Some(failure) => format!(": {failure}"),
+            // Without an attempt of its own it waits for no other reason.
+            None if is_kept => ASKED.to_owned(),
+            None => String::new(),
+        };
         let hint = waiting.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
         Some(format!("{}{reason}{hint}", self.when(waiting.next_attempt_at, row.deadline_at)))
     }
@@ -57,7 +70,7 @@ impl Around {
     fn when(&self, next: Option<Timestamp>, deadline: Timestamp) -> String {
         match next {
             Some(next) if next >= deadline => {
-                format!("it is not tried again before its deadline, {}", short_time(deadline))
+                format!("it is not tried before its deadline, {}", short_time(deadline))
             }
             Some(next) if next > self.now => format!("the next attempt is at {}", short_time(next)),
             _ => "it is due, and waits for a free place (`graph.concurrency`) or for a tenant that is stopped (see /readyz)"
@@ -120,7 +133,7 @@ mod tests {
         );
         assert_eq!(
             said(9000, Some("Graph is unavailable"), None),
-            "it is not tried again before its deadline, 2027-01-15T09:00:00Z: Graph is unavailable"
+            "it is not tried before its deadline, 2027-01-15T09:00:00Z: Graph is unavailable"
         );
         assert_eq!(
             said(-1, Some("no token for Graph"), Some("make a new secret")),

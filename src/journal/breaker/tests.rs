@@ -43,6 +43,7 @@ fn a_refused_app_stops_a_tenant_at_once_and_what_does_not_arrive_after_some_atte
     assert_eq!(attempts_until_stopped([Sign::NotConfigured]), Some(1));
     assert_eq!(attempts_until_stopped([GRAPH; 9]), Some(3));
     assert_eq!(attempts_until_stopped([Sign::Unreachable(Where::Login, None); 9]), Some(3));
+    assert_eq!(attempts_until_stopped([LOGIN; 9]), Some(1));
     assert_eq!(attempts_until_stopped([FAILS; 20]), Some(10));
     assert_eq!(attempts_until_stopped([GRAPH, GRAPH, Sign::Works, GRAPH, GRAPH]), None);
     let sometimes = [FAILS, FAILS, FAILS, FAILS, FAILS, FAILS, FAILS, FAILS, FAILS, Sign::Works];
@@ -262,6 +263,7 @@ proptest! {
             match change {
                 Some(Change::Stopped) => prop_assert!(!was_stopped && breaker.is_stopped()),
                 Some(Change::Over { .. }) => prop_assert!(was_stopped && !breaker.is_stopped()),
+                Some(Change::Patience) => prop_assert!(was_stopped && breaker.is_stopped()),
                 None => prop_assert_eq!(was_stopped, breaker.is_stopped()),
             }
         }
@@ -284,4 +286,35 @@ fn a_removal_that_the_tenant_does_not_allow_says_nothing_of_other_operations() {
     for other in [Operation::HangUp, Operation::Reject, Operation::Invite, Operation::ReadRoster] {
         assert_eq!(Sign::of(other, &failed("9999")), FAILS, "{other:?}");
     }
+}
+
+#[test]
+fn a_login_keeps_every_probe_back_only_when_there_is_no_token() {
+    let unavailable = LoginError::Unavailable { status: 429, retry_after: Some(SECOND * 3600) };
+    for (status, kept) in [(None, SECOND * 3600), (Some(401), LONGEST_ASKED)] {
+        let answer = Answer {
+            status,
+            request_id: None,
+            client_request_id: None,
+            date: None,
+            diagnostic: None,
+            result: Err(GraphError::Login(unavailable.clone())),
+        };
+        let sign = Sign::of(Operation::HangUp, &answer);
+        assert_eq!(sign, Sign::Unreachable(Where::Login, Some(kept)));
+        assert_eq!(sign.patience(), Some(kept));
+    }
+}
+
+#[test]
+fn a_login_that_asks_for_patience_while_its_tenant_is_stopped_is_told_of() {
+    let mut breaker = Breaker::default();
+    let without = Sign::Unreachable(Where::Login, None);
+    for _ in 0..3 {
+        breaker.tell(without, DeletionId::random(), None, NOW, 0.0);
+    }
+    let probe = breaker.probe(NOW + SECOND);
+    let change = breaker.tell(LOGIN, DeletionId::random(), probe, NOW + SECOND, 0.0);
+    assert_eq!(change, Some(Change::Patience));
+    assert_eq!(breaker.gate(NOW + SECOND), Gate::Closed(NOW + SECOND + ASKED_BY_LOGIN));
 }

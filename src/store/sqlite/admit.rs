@@ -1,13 +1,13 @@
 //! Resolves and records a deletion in one transaction.
 
-mod record;
+pub(super) mod record;
 mod view;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use self::view::Transaction;
 use super::access::still_stands;
-use super::{Sqlite, armed, audit, everybody, pause};
+use super::{Sqlite, armed, audit, everybody, pause, turns};
 use crate::id::DeletionId;
 use crate::model::deletion::{DeletionKind, Scope};
 use crate::model::plan::{Decision, Refusal, decide};
@@ -85,7 +85,7 @@ pub(super) fn admit(connection: &Connection, ask: &Ask) -> Result<Admission, Sto
     Ok(Admission::Decided(Box::new(decided)))
 }
 
-/// Nothing can come of the deletion before its tenant is resumed.
+/// Nothing can come of the deletion before its tenant is resumed, or, because Graph asked for patience, at all.
 fn is_kept_back(connection: &Connection, ask: &Ask, decided: &Decided) -> Result<bool, StoreError> {
     let deletion = match &decided.decision {
         Decision::Admit { .. } if decided.leased.is_none() => decided.recorded,
@@ -94,7 +94,7 @@ fn is_kept_back(connection: &Connection, ask: &Ask, decided: &Decided) -> Result
     };
     let Some(deletion) = deletion else { return Ok(false) };
     if !pause::is_paused(connection, ask.selection.tenant_row)? {
-        return Ok(false);
+        return turns::waits_too_long(connection, deletion);
     }
     Ok(connection
         .prepare_cached(

@@ -13,12 +13,15 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::fire::promote;
+use super::admit::record::{Begun, insert_deletion};
 use super::{aside, resolve, waits};
 use crate::clock::{Moment, Timestamp};
 use crate::config::legacy::Mapping;
 use crate::id::DeletionId;
 use crate::model::call::CallState;
-use crate::model::deletion::{ARMED_FOR, CLOCK_SET_BACK, NOT_BEGUN, REPEATED_BY_THE_STACK};
+use crate::model::deletion::{
+    ARMED_FOR, CLOCK_SET_BACK, DeletionState, NOT_BEGUN, REPEATED_BY_THE_STACK,
+};
 use crate::model::merge::KnownCall;
 use crate::model::number::NumberingPlan;
 use crate::model::number::pattern::NumberPattern;
@@ -84,31 +87,16 @@ pub(super) fn arm(
     deletion_id: DeletionId,
 ) -> Result<(), StoreError> {
     let (selection, kind) = (&ask.selection, &ask.question.kind);
-    let session = ask.checked.session.as_deref();
     let now = waits::note(connection, ask.moment())?;
-    connection
-        .prepare_cached(
-            "INSERT INTO deletions (deletion_id, tenant, kind, key, session, user, peer, selector, \
-             selector_hash, scope, reason, state, created_at, deadline_at, most_others) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'armed', ?12, ?13, ?14)",
-        )?
-        .execute(params![
-            deletion_id.to_string(),
-            selection.tenant_row,
-            kind.as_str(),
-            ask.checked.key.row,
-            session.map(|session| session.row),
-            session.and_then(|session| session.user_row),
-            ask.peer,
-            selection.canonical,
-            selection.hash,
-            kind.scope_word(),
-            ask.reason,
-            now.0,
-            (now + ARMED_FOR).0,
-            kind.most_others()
-        ])?;
-    let deletion = connection.last_insert_rowid();
+    let begun = Begun {
+        deletion_id,
+        call: None,
+        target: None,
+        state: DeletionState::Armed,
+        created_at: now,
+        deadline: now + ARMED_FOR,
+    };
+    let deletion = insert_deletion(connection, ask, &begun)?;
     let tried_for = ask.deadline.since(ask.now).as_millis();
     connection
         .prepare_cached(

@@ -6,7 +6,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::admit::{STANDING_HOLDS, held};
-use super::turns::IS_TAKEN;
+use super::turns::{self, IS_TAKEN};
 use super::{Sqlite, audit};
 use crate::clock::Timestamp;
 use crate::id::{DeletionId, TenantId};
@@ -314,8 +314,8 @@ fn hold(
     Ok(None)
 }
 
-/// Now, or when the wait is over that Graph asked for, of this deletion, or the login of its tenant; and the
-/// same as waits are counted, which a clock that was set makes no later, whoever has noticed that by now.
+/// Now, or when the wait is over that Graph asked for, of what this deletion asks it, or the login of its
+/// tenant; and the same as waits are counted, which a clock that was set makes no later, whoever has noticed that by now.
 fn may_be_sent_at(
     connection: &Connection,
     deletion: &Recorded,
@@ -330,6 +330,7 @@ fn may_be_sent_at(
         .query_row(params![deletion.row, deletion.tenant, now.0], |row| {
             Ok((Timestamp(row.get(0)?), Timestamp(row.get(1)?)))
         })?;
+    let not_before = not_before.max(turns::again_not_before(connection, deletion.row)?);
     Ok((now.max(not_before), now.min(seen).max(not_before)))
 }
 

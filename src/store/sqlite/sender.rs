@@ -128,6 +128,8 @@ pub(super) fn take_over(
     let moment = now.into();
     let now = moment.wall;
     let passed = waits::begin(connection, process, moment)?;
+    // An operator's way out of a wait that is absurd.
+    waits::login_is_open(connection, None, now)?;
     if passed <= -SET_BACK {
         let moved = Duration::from_millis(passed.unsigned_abs());
         tracing::warn!("the newest record is of {moved:?} from now: the clock was set back");
@@ -270,6 +272,10 @@ pub(super) fn turn_of(
     // Whoever asked for patience asked for it whatever is sent.
     let at = due.at.max(now);
     let step = if is_late { ringing::hang_up_instead(connection, step, at)? } else { step };
+    let at = at.max(turns::step_not_before(connection, step)?);
+    if at > now {
+        turns::wait_until(connection, step, at)?;
+    }
     let is_parked = pause::park(connection, step, now)?;
     Ok(if is_parked || at > now { Turn::Wait } else { Turn::Send(step) })
 }

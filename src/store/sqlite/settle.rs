@@ -102,7 +102,9 @@ fn settle(
         ])?;
     match attempt_end.asked {
         Some(asked) => keep_asked(connection, leased, asked)?,
-        None if attempt_end.status.is_some() => login_works(connection, leased)?,
+        None if attempt_end.status.is_some() => {
+            waits::login_is_open(connection, Some(&leased.tenant), attempt_end.answered_at)?;
+        }
         None => {}
     }
     if let Next::Invited(invited) = &attempt_end.next {
@@ -157,15 +159,10 @@ fn settle(
     }
 }
 
-/// Keeps how long is to be waited for whoever tries the deletion again, whatever becomes of the step.
+/// Keeps how long is to be waited whatever becomes of the step: what Graph asked, by whoever asks it for the
+/// same again, and what the login asked, by the whole tenant.
 fn keep_asked(connection: &Connection, leased: &Leased, asked: Asked) -> Result<(), StoreError> {
     let StepRef { deletion, position } = leased.step;
-    connection
-        .prepare_cached(
-            "UPDATE attempts SET not_before = ?4 \
-             WHERE deletion = ?1 AND position = ?2 AND number = ?3",
-        )?
-        .execute(params![deletion, position, leased.attempt, asked.not_before.0])?;
     if asked.by_login {
         connection
             .prepare_cached(
@@ -173,18 +170,14 @@ fn keep_asked(connection: &Connection, leased: &Leased, asked: Asked) -> Result<
                  WHERE tenant_id = ?1",
             )?
             .execute(params![leased.tenant.as_str(), asked.not_before.0])?;
+    } else {
+        connection
+            .prepare_cached(
+                "UPDATE attempts SET not_before = ?4 \
+                 WHERE deletion = ?1 AND position = ?2 AND number = ?3",
+            )?
+            .execute(params![deletion, position, leased.attempt, asked.not_before.0])?;
     }
-    Ok(())
-}
-
-/// Graph has answered, so its login lets us in again.
-fn login_works(connection: &Connection, leased: &Leased) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "UPDATE tenants SET login_not_before = NULL \
-             WHERE tenant_id = ?1 AND login_not_before IS NOT NULL",
-        )?
-        .execute([leased.tenant.as_str()])?;
     Ok(())
 }
 

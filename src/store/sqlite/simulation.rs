@@ -27,7 +27,7 @@ use rusqlite::{Connection, Params};
 use self::disk::Disk;
 use self::graph::Line;
 use self::operator::Hold;
-use self::sender::Worker;
+use self::sender::{Kept, Request, Worker};
 use self::user::{Asked, Wanted};
 use super::model_test::Dice;
 use super::sender as store;
@@ -110,8 +110,10 @@ noticed! {
     it_is_noticed_when_retry_after_is_ignored, "before Retry-After",
         Forgets::By(
             "UPDATE steps SET next_attempt_at = 0 WHERE state = 'open' AND lease_owner IS NULL \
-             AND parked IS NULL",
+             AND parked IS NULL; UPDATE attempts SET not_before = NULL",
         );
+    it_is_noticed_when_it_is_forgotten_what_graph_asked_for, "asked anew before Retry-After",
+        Forgets::By("UPDATE attempts SET not_before = NULL");
     it_is_noticed_when_the_fence_is_ignored, "settled without its lease", Forgets::TheFence;
     it_is_noticed_when_what_graph_confirmed_is_tried_again, "retried although Graph accepted it",
         Forgets::BeforeRetries(
@@ -192,6 +194,8 @@ struct World<'d> {
     paused: [bool; 3],
     /// Until when nothing is sent for a tenant, because it had a fault.
     closed: [i64; 2],
+    /// What Graph asked not to be asked again for a while.
+    kept: HashMap<Request, Kept>,
     held: Vec<Worker>,
     flying: Vec<(Worker, graph::Answer)>,
     /// Those whose lease lapsed or was voided; their answers may still come.
@@ -235,6 +239,7 @@ impl<'d> World<'d> {
             holds: Vec::new(),
             paused: [false; 3],
             closed: [0; 2],
+            kept: HashMap::new(),
             held: Vec::new(),
             flying: Vec::new(),
             lost: Vec::new(),

@@ -5,9 +5,10 @@ use rusqlite::Connection;
 
 use super::sender::{Turn, note_denied, standing, stopped, turn_of};
 use super::settle::end_unsent;
-use super::{Sqlite, due};
+use super::{Sqlite, due, turns};
 use crate::clock::Timestamp;
 use crate::id::DeletionId;
+use crate::model::deletion::{DeletionState, WAIT_TOO_LONG};
 use crate::store::admission::Settled;
 use crate::store::error::StoreError;
 
@@ -41,7 +42,8 @@ fn look(
             return Ok((seen, true));
         }
     }
-    Ok((seen, false))
+    let is_stopped = turns::waits_too_long(&transaction, deletion)?;
+    Ok((seen, is_stopped))
 }
 
 fn end_stopped(
@@ -49,10 +51,15 @@ fn end_stopped(
     deletion: DeletionId,
     now: Timestamp,
 ) -> Result<Settled, StoreError> {
+    let too_long = turns::waits_too_long(connection, deletion)?;
+    // Whoever asks is told that nothing more is sent of it, and so it has to be.
+    let too_long = too_long.then_some((DeletionState::Obsolete, WAIT_TOO_LONG));
     for step in due::unsent_steps(connection, deletion)? {
-        let Some((state, why)) = stopped(connection, &step, now)? else { continue };
-        if matches!(turn_of(connection, &step, now)?, Turn::Wait) {
-            // Another one of the same call has its turn, and this one would not be sent after it either.
+        let stopped = stopped(connection, &step, now)?;
+        let Some((state, why)) = stopped.or(too_long) else { continue };
+        // With a turn to come, another one of the same call has its own, and this one would not be sent after
+        // it either.
+        if stopped.is_none() || matches!(turn_of(connection, &step, now)?, Turn::Wait) {
             end_unsent(connection, step.step, state, why, now)?;
         }
         note_denied(connection, step.step.deletion, now)?;

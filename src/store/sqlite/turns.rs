@@ -8,7 +8,9 @@ use rusqlite::{Connection, params};
 
 use super::{admit, ringing};
 use crate::clock::Timestamp;
+use crate::id::DeletionId;
 use crate::model::deletion::LEG_OVER;
+use crate::model::plan::Order;
 use crate::store::admission::StepRef;
 use crate::store::error::StoreError;
 
@@ -36,6 +38,78 @@ pub(super) fn is_another_sent(
              ELSE s.lease_owner IS NOT NULL END)",
         )?
         .query_row(params![call, deletion], |row| row.get(0))?)
+}
+
+/// What was answered to the steps `s` of the deletions `d`.
+const ANSWERED: &str = "JOIN steps AS s ON s.deletion = d.deletion JOIN attempts AS a \
+                        ON a.deletion = s.deletion AND a.position = s.position";
+
+/// Before when Graph asked not to be asked this again, about this call, whatever deletion it was for; the
+/// beginning of time when it did not.
+pub(super) fn not_before(
+    connection: &Connection,
+    call: i64,
+    order: &Order,
+) -> Result<Timestamp, StoreError> {
+    Ok(connection
+        .prepare_cached(&format!(
+            "SELECT coalesce(max(a.not_before), 0) FROM deletions AS d {ANSWERED} \
+             WHERE d.call = ?1 AND s.operation = ?2 AND s.target IS ?3"
+        ))?
+        .query_row(params![call, order.operation().as_str(), order.target()], |row| {
+            row.get(0).map(Timestamp)
+        })?)
+}
+
+/// The same of a step that is there: an older attempt of its own may have been answered late, too.
+pub(super) fn step_not_before(
+    connection: &Connection,
+    step: StepRef,
+) -> Result<Timestamp, StoreError> {
+    Ok(connection
+        .prepare_cached(&format!(
+            "SELECT coalesce(max(a.not_before), 0) FROM steps AS mine JOIN deletions AS its \
+             ON its.deletion = mine.deletion JOIN deletions AS d ON d.call = its.call {ANSWERED} \
+             WHERE mine.deletion = ?1 AND mine.position = ?2 AND s.operation = mine.operation \
+             AND s.target IS mine.target"
+        ))?
+        .query_row(params![step.deletion, step.position], |row| row.get(0).map(Timestamp))?)
+}
+
+/// The same of what a deletion is tried again with: what its last step asked.
+pub(super) fn again_not_before(
+    connection: &Connection,
+    deletion: i64,
+) -> Result<Timestamp, StoreError> {
+    let position: Option<i64> = connection
+        .prepare_cached("SELECT max(position) FROM steps WHERE deletion = ?1")?
+        .query_row([deletion], |row| row.get(0))?;
+    let last = position.map(|position| StepRef { deletion, position });
+    last.map_or(Ok(Timestamp(0)), |step| step_not_before(connection, step))
+}
+
+/// Graph asked to wait with all that is left of this open deletion until its deadline or longer, so that
+/// nothing more is sent of it.
+pub(super) fn waits_too_long(
+    connection: &Connection,
+    deletion: DeletionId,
+) -> Result<bool, StoreError> {
+    let mut open = connection.prepare_cached(
+        "SELECT s.deletion, s.position, d.deadline_at, s.lease_owner IS NOT NULL FROM deletions AS d \
+         JOIN steps AS s ON s.deletion = d.deletion WHERE d.deletion_id = ?1 AND d.state = 'open' \
+         AND s.state = 'open'",
+    )?;
+    let mut rows = open.query([deletion.to_string()])?;
+    let mut is_any = false;
+    while let Some(row) = rows.next()? {
+        let step = StepRef { deletion: row.get(0)?, position: row.get(1)? };
+        let deadline = Timestamp(row.get(2)?);
+        if row.get(3)? || step_not_before(connection, step)? < deadline {
+            return Ok(false);
+        }
+        is_any = true;
+    }
+    Ok(is_any)
 }
 
 /// Graph has taken the deletion `d` to end our leg of its call. One that only rejected a call that was
@@ -125,11 +199,20 @@ pub(super) fn wait(
     step: StepRef,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    wait_until(connection, step, now + TURN)
+}
+
+/// Has this step wait until then, or longer when it does already.
+pub(super) fn wait_until(
+    connection: &Connection,
+    step: StepRef,
+    at: Timestamp,
+) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "UPDATE steps SET next_attempt_at = max(coalesce(next_attempt_at, 0), ?3) \
              WHERE deletion = ?1 AND position = ?2",
         )?
-        .execute(params![step.deletion, step.position, (now + TURN).0])?;
+        .execute(params![step.deletion, step.position, at.0])?;
     Ok(())
 }

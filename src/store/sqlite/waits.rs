@@ -9,11 +9,13 @@
 //! `seen_at` and `seen_as` are the last moment that something was written, by the wall clock and as waits
 //! have it. The next process, whose steady clock begins anew, counts on from there.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::armed;
 use crate::clock::{Moment, Timestamp};
-use crate::id::ProcessId;
+use crate::id::{ProcessId, TenantId};
 use crate::store::error::StoreError;
 
 /// By less than this, in milliseconds, a clock that was set back ends nothing that is armed.
@@ -94,6 +96,35 @@ pub(super) fn begin(
     Ok(passed)
 }
 
+/// No wait of our own is longer: two minutes, and the jitter.
+const OUR_LONGEST: Duration = Duration::from_secs(150);
+
+/// The login of `tenant`, or of all tenants, lets us in, or may be asked anew: what waited for it is due. So is
+/// what Graph asked to wait for, until it is looked at.
+pub(super) fn login_is_open(
+    connection: &Connection,
+    tenant: Option<&TenantId>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let tenant = tenant.map(TenantId::as_str);
+    let were_shut = connection
+        .prepare_cached(
+            "UPDATE tenants SET login_not_before = NULL WHERE login_not_before IS NOT NULL \
+             AND (?1 IS NULL OR tenant_id = ?1)",
+        )?
+        .execute([tenant])?;
+    if were_shut > 0 {
+        connection.execute(
+            "UPDATE steps SET next_attempt_at = iif(parked IS NULL, ?2, next_attempt_at), \
+             parked = min(parked, ?2) WHERE state = 'open' AND lease_owner IS NULL \
+             AND coalesce(parked, next_attempt_at) > ?3 AND (?1 IS NULL OR tenant = \
+             (SELECT tenant FROM tenants WHERE tenant_id = ?1))",
+            params![tenant, now.0, (now + OUR_LONGEST).0],
+        )?;
+    }
+    Ok(())
+}
+
 /// Moves the waits for attempts, for the end of leases and for looks at calls; it is `now` as they have it.
 fn move_all(connection: &Connection, by: i64, now: Timestamp) -> Result<(), StoreError> {
     if by == 0 {
@@ -106,10 +137,10 @@ fn move_all(connection: &Connection, by: i64, now: Timestamp) -> Result<(), Stor
          WHERE state = 'open' AND next_attempt_at IS NOT NULL",
         [by],
     )?;
-    // What has passed stays so, and there is much of it.
+    // What has passed stays so, and there is much of it; but by a clock that was set back it is to come.
     connection.execute(
         "UPDATE attempts SET not_before = not_before + ?1 WHERE not_before > ?2",
-        [by, now.0],
+        [by, now.moved(by.min(0)).0],
     )?;
     connection.execute("UPDATE tenants SET login_not_before = login_not_before + ?1", [by])?;
     connection

@@ -124,11 +124,33 @@ async fn what_a_hold_covers_meanwhile_is_refused_and_never_sent() {
         site.graph.heal().await;
         site.change("DELETE FROM holds");
         let gateway = Gateway::serve(site).await;
+        // Graph asked for an hour, whoever asks anew.
+        gateway.clock.advance(Duration::from_hours(1));
         let again = gateway.delete(&format!("nativeID={}&detail=1", all.call.graph_id)).await;
         assert_eq!((again.code(), again.word()), (0, "sent"), "{mode}: {}", again.body);
         assert_ne!(again.element("DeletionID"), all.deletion, "{mode}");
         assert_eq!(gateway.graph.deletes().await.len(), 2, "{mode}");
     }
+}
+
+#[tokio::test]
+async fn what_can_only_be_sent_after_its_deadline_is_no_success_whoever_asks() {
+    let lines = "legacy.wait = \"60s\"\ngraph.deadline = \"10m\"";
+    let mut all = Waiting::throttled(lines).await;
+    let query = format!("nativeID={}&detail=1", all.call.graph_id);
+    let began = Instant::now();
+    // Whoever joins is told, which ends it, and so is whoever comes after that.
+    for _ in 0..2 {
+        let again = all.gateway.delete(&query).await;
+        assert_eq!((again.code(), again.word()), (2, "unavailable"), "{}", again.body);
+    }
+    assert!(began.elapsed() < Duration::from_secs(30), "there is nothing to wait for");
+    let states: String = all.gateway.value("SELECT group_concat(DISTINCT state) FROM deletions");
+    assert_eq!(states, "obsolete");
+    for answer in all.stop().await {
+        assert_eq!((answer.code(), answer.word()), (2, "unavailable"), "{}", answer.body);
+    }
+    assert_eq!(all.gateway.graph.deletes().await.len(), 1);
 }
 
 #[tokio::test]

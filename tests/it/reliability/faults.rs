@@ -137,6 +137,7 @@ async fn who_does_not_wait_as_he_was_asked_to_is_noticed() {
     until("somebody waits", async || (gateway.value::<i64>(waits) > 0).then_some(())).await;
     assert_eq!(too_early(&world.trouble.exchanges()), [""; 0]);
     // As if the wait were not kept.
+    gateway.change("UPDATE attempts SET not_before = NULL");
     gateway.change("UPDATE steps SET next_attempt_at = 1 WHERE state = 'open'");
     until("a request comes too early", async || {
         (!too_early(&world.trouble.exchanges()).is_empty()).then_some(())

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use crate::clock::Timestamp;
 use crate::id::DeletionId;
 use crate::model::call::LONGEST_RINGING;
-use crate::model::deletion::DeletionKind;
+use crate::model::deletion::{DeletionKind, DeletionState};
 use crate::model::participant::{ClientContext, Invitation};
 use crate::model::plan::{Match, Order};
 use crate::store::admission::{Ask, Leased, StepRef};
@@ -22,7 +22,17 @@ pub(super) fn record(
     deletion_id: DeletionId,
 ) -> Result<Option<Leased>, StoreError> {
     let deadline = step_deadline(ask, call, order);
-    let deletion = insert_deletion(connection, ask, call, order, deletion_id, deadline)?;
+    // Nothing else takes the place of a rejection that came too late.
+    let only_rejects = matches!(ask.question.kind, DeletionKind::RejectCall(_));
+    let begun = Begun {
+        deletion_id,
+        call: Some(call.row),
+        target: target(order),
+        state: DeletionState::Open,
+        created_at: ask.now,
+        deadline: if only_rejects { deadline } else { ask.deadline },
+    };
+    let deletion = insert_deletion(connection, ask, &begun)?;
     if let Order::Invite(invitation) = order {
         insert_invitation(connection, ask, call, deletion, invitation)?;
     }
@@ -52,28 +62,34 @@ pub(super) fn record(
     }))
 }
 
-fn insert_deletion(
+/// What a deletion is recorded with beside what was asked.
+pub(in crate::store::sqlite) struct Begun {
+    pub(in crate::store::sqlite) deletion_id: DeletionId,
+    /// None of one that is armed.
+    pub(in crate::store::sqlite) call: Option<i64>,
+    pub(in crate::store::sqlite) target: Option<String>,
+    pub(in crate::store::sqlite) state: DeletionState,
+    pub(in crate::store::sqlite) created_at: Timestamp,
+    pub(in crate::store::sqlite) deadline: Timestamp,
+}
+
+/// Gives its row.
+pub(in crate::store::sqlite) fn insert_deletion(
     connection: &Connection,
     ask: &Ask,
-    call: &Match,
-    order: &Order,
-    deletion_id: DeletionId,
-    step_deadline: Timestamp,
+    begun: &Begun,
 ) -> Result<i64, StoreError> {
     let (selection, kind) = (&ask.selection, &ask.question.kind);
     let session = ask.checked.session.as_deref();
-    // Nothing else takes the place of a rejection that came too late.
-    let is_all = matches!(kind, DeletionKind::RejectCall(_));
-    let deadline = if is_all { step_deadline } else { ask.deadline };
     connection
         .prepare_cached(
             "INSERT INTO deletions (deletion_id, tenant, kind, key, session, user, peer, selector, \
              selector_hash, scope, reason, call, state, created_at, deadline_at, target, \
-             most_others) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 'open', ?13, \
-             ?14, ?15, ?16)",
+             most_others) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
+             ?15, ?16, ?17)",
         )?
         .execute(params![
-            deletion_id.to_string(),
+            begun.deletion_id.to_string(),
             selection.tenant_row,
             kind.as_str(),
             ask.checked.key.row,
@@ -84,10 +100,11 @@ fn insert_deletion(
             selection.hash,
             kind.scope_word(),
             ask.reason,
-            call.row,
-            ask.now.0,
-            deadline.0,
-            target(order),
+            begun.call,
+            begun.state.as_str(),
+            begun.created_at.0,
+            begun.deadline.0,
+            begun.target,
             kind.most_others()
         ])?;
     Ok(connection.last_insert_rowid())
@@ -135,11 +152,13 @@ fn insert_step(
     step: StepRef,
     deadline: Timestamp,
 ) -> Result<bool, StoreError> {
-    let is_free = !turns::is_another_sent(connection, call.row, step.deletion)?
-        && !pause::is_paused(connection, ask.selection.tenant_row)?;
     let now = waits::note(connection, ask.moment())?;
+    let not_before = turns::not_before(connection, call.row, order)?;
+    let is_free = not_before <= now
+        && !turns::is_another_sent(connection, call.row, step.deletion)?
+        && !pause::is_paused(connection, ask.selection.tenant_row)?;
     let lease = ask.lease.filter(|_| is_free).map(|lease| lease.moved(now.ahead_of(ask.now)));
-    let due = lease.map_or(now, |lease| lease.until);
+    let due = lease.map_or(now.max(not_before), |lease| lease.until);
     let leased = i64::from(lease.is_some());
     let reject_reason = match order {
         Order::Reject(reason) => Some(reason.as_str()),

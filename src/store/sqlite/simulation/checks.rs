@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 
 use super::World;
 use super::graph::Real;
-use super::sender::Worker;
+use super::sender::{Request, Worker};
 use super::user::{Wanted, sends};
 use crate::model::deletion::{DeletionKind, DeletionState, LEG_ASKED_FOR};
 use crate::model::participant::ParticipantSelector;
@@ -73,6 +73,13 @@ impl World<'_> {
         let waits = wanted.not_before.get(&leased.step.position).copied().unwrap_or_default();
         let waits = waits.max(wanted.retried_not_before);
         self.demand(waits <= self.passed, "sent before Retry-After", leased);
+        let kept = self.kept.get(&self.request(leased)).copied().unwrap_or_default();
+        let is_known = kept.told < worker.began;
+        self.demand(
+            !is_known || kept.until <= self.passed,
+            "asked anew before Retry-After",
+            leased,
+        );
         let lease = i64::try_from(LEASE.as_millis()).unwrap();
         self.demand(self.passed < worker.began + lease, "sent without its lease", leased);
         let target = leased.order.target().map(str::to_owned);
@@ -89,6 +96,12 @@ impl World<'_> {
             self.check_everybody_was_removed(leased);
         }
         self.wanted[position].was_sent |= operation != Operation::ReadRoster;
+    }
+
+    /// What Graph is asked, whichever deletion it is for.
+    pub(super) fn request(&self, leased: &Leased) -> Request {
+        let target = leased.order.target().map(str::to_owned);
+        (self.position_of(&leased.graph_id.0), leased.order.operation().as_str(), target)
     }
 
     fn check_record(&self, leased: &Leased) {

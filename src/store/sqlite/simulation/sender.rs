@@ -25,6 +25,16 @@ pub(super) struct Worker {
     pub(super) is_void: bool,
 }
 
+/// What Graph is asked: about which line, what, and about whom.
+pub(super) type Request = (usize, &'static str, Option<String>);
+
+/// That it asked for patience: when that was told, and until when, by the clock that nobody sets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Kept {
+    pub(super) told: i64,
+    pub(super) until: i64,
+}
+
 impl World<'_> {
     /// A look, an answer, a step that is given back, or one that is sent.
     pub(super) fn the_sender_goes_on(&mut self) {
@@ -162,9 +172,14 @@ impl World<'_> {
                 }
                 self.closed[tenant] = 0;
             }
-            Answer::Throttled(wait) if has_lease => {
+            Answer::Throttled(wait) => {
                 let at = self.passed + wait;
-                self.wanted[position].not_before.insert(leased.step.position, at);
+                if has_lease {
+                    self.wanted[position].not_before.insert(leased.step.position, at);
+                }
+                let request = self.request(leased);
+                let kept = self.kept.entry(request).or_default();
+                *kept = Kept { told: self.passed, until: at.max(kept.until) };
                 self.meet("throttled");
             }
             Answer::TenantFault => {
@@ -254,6 +269,7 @@ impl World<'_> {
                     wanted.not_before.clear();
                     wanted.retried_not_before = 0;
                 }
+                self.kept.clear();
             }
             self.meet("clock while stopped");
         }

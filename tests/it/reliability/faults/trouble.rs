@@ -17,8 +17,6 @@ use crate::support::Seeded;
 /// Longer than the gateway under test waits for anything.
 const SILENCE: Duration = Duration::from_secs(5);
 
-const HOUR: i64 = 60 * 60 * 1000;
-
 /// The time of a gateway whose clock is moved.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Time(Arc<Mutex<i64>>);
@@ -140,9 +138,6 @@ impl Shared {
             Some(Fault::Answer { patience, .. }) => patience.said(at),
             _ => (None, None),
         };
-        // A login that asks for more is asked again all the same: all deletions wait for it.
-        let is_login = what.contains("/oauth2/");
-        let not_before = not_before.map(|time| if is_login { time.min(at + HOUR) } else { time });
         noted.exchanges.push(Exchange { what, at, fault: fault.clone(), not_before });
         (fault, said)
     }
