@@ -61,7 +61,7 @@ pub(super) async fn pause(
     match paused {
         Paused::Unknown => return Err(unknown(tenant.as_ref())),
         Paused::Before(pause) => {
-            terminal.say(&format!("nothing was changed: {}", sentence(&pause)));
+            terminal.say(&format!("nothing was changed: {}", with_remedy(&pause)));
         }
         Paused::Now => terminal.say(&format!(
             "paused: nothing is sent to Graph for {} any more, but for what was on its way; requests are \
@@ -86,28 +86,56 @@ pub(super) async fn resume(
     let tenant = options.whom.tenant;
     let (store, _) = open_store(config)?;
     let resumed = store.resume(tenant.clone(), entry("resume", tenant.as_ref())).await;
-    match resumed.context("nothing was resumed")? {
-        Resumed::Unknown => return Err(unknown(tenant.as_ref())),
-        Resumed::Before => {
-            let whom = tenant.as_ref().map_or_else(|| "all tenants".to_owned(), of_one);
-            terminal.say(&format!("nothing was changed: sending was not paused for {whom}"));
-        }
-        Resumed::Now(pause) => {
-            let pause = sentence(&pause);
-            terminal.say(&format!("resumed, and what is due is sent. Until now: {pause}"));
-        }
+    let resumed = resumed.context("nothing was resumed")?;
+    if resumed == Resumed::Unknown {
+        return Err(unknown(tenant.as_ref()));
     }
-    say_pauses(&store, terminal).await
+    let standing = store.pauses().await;
+    let standing = standing.context("resumed, but what still stands could not be read")?;
+    terminal.say(&came_of(&resumed, tenant.as_ref(), &standing));
+    for pause in &standing {
+        terminal.say(&with_remedy(pause));
+    }
+    Ok(())
 }
 
-/// Says which pauses stand.
+/// What came of a resumption; those that are `standing` are listed below that.
+fn came_of(resumed: &Resumed, tenant: Option<&TenantId>, standing: &[Pause]) -> String {
+    let is_kept = is_kept_back(tenant, standing);
+    let whom = whom(tenant);
+    match resumed {
+        Resumed::Now(pause) if is_kept => format!(
+            "the pause of {whom} is lifted, but what is listed below still stands. Until now: {}",
+            sentence(pause)
+        ),
+        Resumed::Now(pause) => {
+            format!("resumed, and what is due is sent. Until now: {}", sentence(pause))
+        }
+        Resumed::Before | Resumed::Unknown if is_kept && tenant.is_some() => format!(
+            "nothing was changed: {whom} had no pause of its own; what is listed below still stands"
+        ),
+        Resumed::Before | Resumed::Unknown => {
+            format!("nothing was changed: sending was not paused for {whom}")
+        }
+    }
+}
+
+/// Something of this tenant, or of all, is not sent because of one of the pauses.
+pub(super) fn is_kept_back(tenant: Option<&TenantId>, pauses: &[Pause]) -> bool {
+    pauses.iter().any(|pause| match (tenant, &pause.tenant) {
+        (Some(one), Some(other)) => one == other,
+        (None, _) | (_, None) => true,
+    })
+}
+
+/// Says which pauses stand, and what ends each.
 ///
 /// # Errors
 ///
 /// When the store cannot be read.
 pub(super) async fn say_pauses(store: &Store, terminal: Terminal) -> anyhow::Result<()> {
     for pause in store.pauses().await.context("the pauses could not be read")? {
-        terminal.say(&sentence(&pause));
+        terminal.say(&with_remedy(&pause));
     }
     Ok(())
 }
@@ -134,6 +162,11 @@ fn resumption(tenant: Option<&TenantId>) -> String {
 
 fn name(tenant: Option<&TenantId>) -> String {
     tenant.map_or_else(|| "any tenant".to_owned(), of_one)
+}
+
+/// Whose pause it is.
+pub(super) fn whom(tenant: Option<&TenantId>) -> String {
+    tenant.map_or_else(|| "all tenants".to_owned(), of_one)
 }
 
 fn of_one(tenant: &TenantId) -> String {
@@ -190,6 +223,41 @@ mod tests {
         assert_eq!(sentence(&pause), text);
         let text = format!("{text}; `callgate resume --tenant contoso.example` ends that");
         assert_eq!(with_remedy(&pause), text);
+    }
+
+    #[test]
+    fn who_resumes_is_told_whether_anything_is_sent() {
+        let pause = |tenant: Option<&str>| Pause {
+            tenant: tenant.map(TenantId::new),
+            since: Timestamp(0),
+            by: "joe@gateway".to_owned(),
+            reason: None,
+            backup_at: None,
+        };
+        let (one, other) = (Some("one.example"), Some("other.example"));
+        let sent = "resumed, and what is due is sent. Until now: nothing is sent for ";
+        for (tenant, standing, expected) in [
+            (None, vec![], sent),
+            (one, vec![], sent),
+            (one, vec![other], sent),
+            (None, vec![one], "the pause of all tenants is lifted, but what is listed below "),
+            (one, vec![None], "the pause of tenant one.example is lifted, but what is listed "),
+        ] {
+            let standing: Vec<_> = standing.into_iter().map(pause).collect();
+            let whose = tenant.map(TenantId::new);
+            let said = came_of(&Resumed::Now(pause(tenant)), whose.as_ref(), &standing);
+            assert!(said.starts_with(expected), "{said}");
+        }
+        let (whose, all) = (one.map(TenantId::new), [pause(None)]);
+        assert_eq!(
+            came_of(&Resumed::Before, whose.as_ref(), &all),
+            "nothing was changed: tenant one.example had no pause of its own; what is listed below \
+             still stands"
+        );
+        assert_eq!(
+            came_of(&Resumed::Before, None, &[pause(one)]),
+            "nothing was changed: sending was not paused for all tenants"
+        );
     }
 
     proptest! {

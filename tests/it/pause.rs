@@ -60,9 +60,10 @@ async fn nothing_is_sent_after_a_pause_under_load_and_everything_once_after_the_
     assert!(ready.ends_with(shown), "{ready}");
     let list = talk(&site, &["deletions", "list"]).await;
     assert!(list.contains("nothing is sent for any tenant: paused by "), "{list}");
+    assert!(list.ends_with("; `callgate resume` ends that\n"), "{list}");
     let again = talk(&site, &["pause", "--reason", "again"]).await;
     assert!(again.starts_with("nothing was changed: nothing is sent for any tenant"), "{again}");
-    assert!(again.ends_with(": Graph misbehaves\n"), "{again}");
+    assert!(again.ends_with(": Graph misbehaves; `callgate resume` ends that\n"), "{again}");
     let record = site.audited("the pause", |entry| entry["action"] == "pause").await;
     assert_eq!(record["parameters"], json!(["reason"]));
     assert_eq!(record["personal"]["reason"], "Graph misbehaves");
@@ -125,6 +126,40 @@ async fn a_gateway_that_starts_paused_says_so_and_sends_nothing_that_was_left() 
     let said = talk(&site, &["resume", "--tenant", TENANT]).await;
     assert!(said.starts_with("resumed"), "{said}");
     site.graph.has_deletes(before + 2).await;
+}
+
+#[tokio::test]
+async fn while_one_of_two_switches_is_off_nobody_says_that_it_is_resumed() {
+    let site = Site::with("legacy.wait = \"1ms\"").await;
+    let calls = calls(&site, 1).await;
+    talk(&site, &["pause"]).await;
+    talk(&site, &["pause", "--tenant", TENANT]).await;
+    let process = Process::start(&site, &[]).await;
+    delete(&site, &process, &calls).await;
+    let of_one = format!("`callgate resume --tenant {TENANT}` ends that\n");
+    let ready = process.readiness().await;
+    let both = "nothing is sent for any tenant; `callgate resume` ends that, and some tenants need \
+                `callgate resume --tenant ID` as well\n";
+    assert!(ready.ends_with(both), "{ready}");
+    let said = talk(&site, &["resume"]).await;
+    let lifted = "the pause of all tenants is lifted, but what is listed below still stands. ";
+    assert!(said.starts_with(lifted) && said.ends_with(&of_one), "{said}");
+    let logged = async || {
+        let log = std::fs::read_to_string(&process.log).unwrap();
+        log.contains("the pause of all tenants is lifted, and another one still").then_some(log)
+    };
+    let log = until("the log says so", logged).await;
+    assert!(!log.contains("resumed. Until"), "{log}");
+    assert!(site.graph.deletes().await.is_empty());
+
+    talk(&site, &["pause"]).await;
+    let said = talk(&site, &["resume", "--tenant", TENANT]).await;
+    assert!(said.starts_with(&format!("the pause of tenant {TENANT} is lifted, but ")), "{said}");
+    assert!(said.ends_with("; `callgate resume` ends that\n"), "{said}");
+    assert!(site.graph.deletes().await.is_empty());
+    let said = talk(&site, &["resume"]).await;
+    assert!(said.starts_with("resumed, and what is due is sent"), "{said}");
+    site.graph.has_deletes(1).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::cli::pause::{sentence, with_remedy};
+use crate::cli::pause::{is_kept_back, sentence, whom, with_remedy};
 use crate::health::Health;
 use crate::server::drain::{self, Shutdown};
 use crate::store::Store;
@@ -40,7 +40,13 @@ impl Pauses {
         }
         let resumed = |before: &&Pause| pauses.iter().all(|pause| pause.tenant != before.tenant);
         for before in self.seen.iter().filter(resumed) {
-            tracing::info!("resumed. Until now: {}", sentence(before));
+            let whose = before.tenant.as_ref();
+            let lifted = if is_kept_back(whose, &pauses) {
+                format!("the pause of {} is lifted, and another one still stands", whom(whose))
+            } else {
+                "resumed".to_owned()
+            };
+            tracing::info!("{lifted}. Until now: {}", sentence(before));
         }
         match reason(&pauses) {
             Some(reason) => self.health.degraded(PART, reason),
@@ -69,19 +75,28 @@ impl Pauses {
     }
 }
 
-/// The gravest that stands, in words of ours: who and why is in the log.
+/// The gravest that stands, and all that has to be lifted, in words of ours: who and why is in the log.
 fn reason(pauses: &[Pause]) -> Option<&'static str> {
     let all = pauses.iter().find(|pause| pause.tenant.is_none());
-    match all {
-        Some(pause) if pause.backup_at.is_some() => {
+    let are_some = pauses.iter().any(|pause| pause.tenant.is_some());
+    match (all, are_some) {
+        (Some(pause), false) if pause.backup_at.is_some() => {
             Some("restored from a backup: nothing is sent before `callgate resume`")
         }
-        Some(_) => {
+        (Some(pause), true) if pause.backup_at.is_some() => Some(
+            "restored from a backup: nothing is sent before `callgate resume`, and for some tenants \
+             before `callgate resume --tenant ID` as well",
+        ),
+        (Some(_), false) => {
             Some("by an operator: nothing is sent for any tenant; `callgate resume` ends that")
         }
-        None if !pauses.is_empty() => Some(
+        (Some(_), true) => Some(
+            "by an operator: nothing is sent for any tenant; `callgate resume` ends that, and some \
+             tenants need `callgate resume --tenant ID` as well",
+        ),
+        (None, true) => Some(
             "by an operator: nothing is sent for some tenants; `callgate resume --tenant ID` ends that",
         ),
-        None => None,
+        (None, false) => None,
     }
 }
