@@ -60,7 +60,8 @@ pub(super) enum DeletionsCommand {
     Export {
         #[command(flatten)]
         filter: FilterOptions,
-        /// One object on each line, as `deletions show --json` prints it, or one CSV row for each attempt
+        /// One object on each line, as `deletions show --json` prints it, or one CSV row for each attempt and
+        /// for each step without one
         #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
         format: Format,
     },

@@ -25,7 +25,7 @@ const PAGE: usize = 200;
 pub(in crate::cli) enum Format {
     // One object on each line.
     Jsonl,
-    // One row for each attempt, and one for a deletion without any.
+    // One row for each attempt, one for each step without any, and one for a deletion without steps.
     Csv,
 }
 
@@ -131,13 +131,15 @@ fn json_lines(page: &[DeletionDetails], around: &Around) -> anyhow::Result<Vec<u
 fn csv_rows(page: &[DeletionDetails]) -> anyhow::Result<Vec<u8>> {
     let mut rows = Vec::new();
     for deletion in page {
-        let before = rows.len();
+        if deletion.steps.is_empty() {
+            rows.push(cells(deletion, None, None));
+        }
         for step in &deletion.steps {
+            if step.attempts.is_empty() {
+                rows.push(cells(deletion, Some(step), None));
+            }
             let row = |attempt| cells(deletion, Some(step), Some(attempt));
             rows.extend(step.attempts.iter().map(row));
-        }
-        if rows.len() == before {
-            rows.push(cells(deletion, deletion.steps.last(), None));
         }
     }
     in_csv(&rows)

@@ -145,6 +145,18 @@ fn an_export_has_every_attempt_as_json_lines_and_as_csv() {
     );
     assert_eq!((cell(1, "requestID"), cell(1, "status")), ("request-1", "403"));
     assert_eq!(cell(1, "reason"), "a, \"b\"\u{fffd}c");
+    // A step that was not tried yet says when it will be, beside the one that was.
+    place.run(&["deletions", "retry", &id(1)]).expect(0);
+    place.sqlite().execute("DELETE FROM steps WHERE deletion = 2", ()).unwrap();
+    let rows = place.run(&["deletions", "export", "--format", "csv"]).expect(0);
+    let mut reader = csv::Reader::from_reader(rows.out.as_bytes());
+    let cells: Vec<_> = reader.records().map(Result::unwrap).collect();
+    let cell = |row: usize, name: &str| &cells[row][names.iter().position(|n| n == name).unwrap()];
+    let steps: Vec<_> =
+        (0..cells.len()).map(|row| [cell(row, "position"), cell(row, "attempt")]).collect();
+    assert_eq!(steps, [["", ""], ["1", "1"], ["2", ""]]);
+    assert_eq!((cell(2, "stepState"), cell(2, "startedAt")), ("open", ""));
+    assert!(!cell(2, "nextAttemptAt").is_empty(), "{}", rows.out);
     let none = place.run(&["deletions", "export", "--state", "held"]).expect(0);
     assert_eq!((none.out.as_str(), none.talk.as_str()), ("", "there are no such deletions\n"));
 }
