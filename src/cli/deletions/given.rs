@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::{self, Read};
 
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::error::Category;
 
 use crate::cli::error::CliError;
 use crate::cli::file::unreadable;
@@ -17,6 +18,13 @@ use crate::id::DeletionId;
 pub(super) const MOST: usize = 1000;
 /// No list of so many ids is longer.
 const LONGEST: u64 = 64 << 20;
+/// What JSON has to be that begins as an array does, and what any other line of it has to be.
+const ARRAY: &str =
+    "expected an array of ids, or of objects with an `id`, as `deletions list --json` prints it";
+const LINE: &str = "expected an object with an `id` on one line, as `deletions export` prints it";
+/// What is wrong with an object.
+const NO_ID: &str = "an object without an `id`";
+const TWO_IDS: &str = "an object with more than one `id`";
 
 /// Reads standard input.
 ///
@@ -28,7 +36,7 @@ pub(super) fn from_standard_input() -> Result<Vec<DeletionId>, CliError> {
     let read = io::stdin().lock().take(LONGEST).read_to_string(&mut text);
     match read {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Err(CliError::Input("standard input: not valid UTF-8".to_owned()))
+            Err(CliError::Input("standard input: not valid UTF-8; nothing was changed".to_owned()))
         }
         Err(error) => Err(unreadable("standard input", error)),
         Ok(_) => ids_of(&text).map_err(|(line, problem)| {
@@ -40,18 +48,18 @@ pub(super) fn from_standard_input() -> Result<Vec<DeletionId>, CliError> {
 /// The ids in a text; of one that is wrong, the line and what is wrong with it.
 fn ids_of(text: &str) -> Result<Vec<DeletionId>, (usize, String)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let at = |first: usize| {
-        move |error: serde_json::Error| (first + error.line().max(1), without_place(&error))
+    let at = |first: usize, expected: &'static str| {
+        move |error: serde_json::Error| (first + error.line().max(1), problem(&error, expected))
     };
     if text.trim_start().starts_with('[') {
-        let named: Vec<Named> = serde_json::from_str(text).map_err(at(0))?;
+        let named: Vec<Named> = serde_json::from_str(text).map_err(at(0, ARRAY))?;
         return Ok(named.into_iter().map(|named| named.0).collect());
     }
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(before, line)| {
             if line.trim_start().starts_with('{') {
-                serde_json::from_str::<Named>(line).map(|named| named.0).map_err(at(before))
+                serde_json::from_str::<Named>(line).map(|named| named.0).map_err(at(before, LINE))
             } else {
                 ids::deletion(line).map_err(|problem| (before + 1, problem.to_owned()))
             }
@@ -59,10 +67,17 @@ fn ids_of(text: &str) -> Result<Vec<DeletionId>, (usize, String)> {
         .collect()
 }
 
-/// What is wrong, without the place, which is told in our own words.
-fn without_place(error: &serde_json::Error) -> String {
+/// What is wrong, in our own words, and what was `expected`.
+fn problem(error: &serde_json::Error, expected: &str) -> String {
     let text = error.to_string();
-    text.split_once(" at line ").map_or(text.as_str(), |(problem, _)| problem).to_owned()
+    let own = text.split_once(" at line ").map_or(text.as_str(), |(own, _)| own);
+    match error.classify() {
+        Category::Eof => format!("the JSON ends too early: {expected}"),
+        Category::Syntax | Category::Io => format!("no valid JSON: {expected}"),
+        Category::Data if [NO_ID, TWO_IDS].contains(&own) => format!("{own}: {expected}"),
+        Category::Data if own.starts_with("expected ") => own.to_owned(),
+        Category::Data => expected.to_owned(),
+    }
 }
 
 /// An id, or an object that has one.
@@ -94,13 +109,13 @@ impl<'de> Visitor<'de> for NamedVisitor {
             if name != "id" {
                 members.next_value::<IgnoredAny>()?;
             } else if id.is_some() {
-                return Err(A::Error::duplicate_field("id"));
+                return Err(A::Error::custom(TWO_IDS));
             } else {
                 let text: String = members.next_value()?;
                 id = Some(ids::deletion(&text).map_err(A::Error::custom)?);
             }
         }
-        id.map(Named).ok_or_else(|| A::Error::missing_field("id"))
+        id.map(Named).ok_or_else(|| A::Error::custom(NO_ID))
     }
 }
 
@@ -138,14 +153,18 @@ mod tests {
     fn what_is_half_written_is_told_by_its_line() {
         check(&format!("{ONE}\n0192"), Err((2, "expected an id as `deletions list` shows it")));
         let half = format!("{{\"id\":\"{ONE}\"}}\n\n{{\"id\":\"{TWO}\"");
-        check(&half, Err((3, "EOF while parsing an object")));
-        check(&format!("[\n\"{ONE}\",\n"), Err((3, "EOF while parsing a value")));
-        check("[\n{\"state\":\"open\"}]", Err((2, "missing field `id`")));
+        let after = |what: &str, expected: &str| format!("{what}: {expected}");
+        check(&half, Err((3, &after("the JSON ends too early", LINE))));
+        check("{\n\"id\":", Err((1, &after("the JSON ends too early", LINE))));
+        check(&format!("[\n\"{ONE}\",\n"), Err((3, &after("the JSON ends too early", ARRAY))));
+        check(&format!("[\n\"{ONE}\",\n]"), Err((3, &after("no valid JSON", ARRAY))));
+        check(&format!("{ONE}\n{{]"), Err((2, &after("no valid JSON", LINE))));
+        check("[\n{\"state\":\"open\"}]", Err((2, &after(NO_ID, ARRAY))));
+        let two = format!("{{\"id\":\"{ONE}\",\"id\":\"{ONE}\"}}");
+        check(&two, Err((1, &after(TWO_IDS, LINE))));
+        check("{\"id\":7}", Err((1, LINE)));
         check("{\"id\":\"x\"}", Err((1, "expected an id as `deletions list` shows it")));
-        check(
-            "[7]",
-            Err((1, "invalid type: integer `7`, expected an id or an object with an `id`")),
-        );
+        check("[7]", Err((1, ARRAY)));
     }
 
     proptest! {

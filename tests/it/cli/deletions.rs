@@ -336,10 +336,14 @@ fn ids_come_from_a_list_and_half_a_list_changes_nothing() {
     let cut = &export[..export.len() - 20];
     place.run_with(&["deletions", "retry", "-"], cut).expect_failure(
         65,
-        "callgate: standard input, line 2: EOF while parsing a string; nothing was changed\n",
+        "callgate: standard input, line 2: the JSON ends too early: expected an object with an `id` on \
+         one line, as `deletions export` prints it; nothing was changed\n",
     );
     let half = place.run_with(&["deletions", "retry", "-"], &list[..list.len() - 4]).expect(65);
     assert!(half.talk.contains("standard input, line "), "{}", half.talk);
+    let ends = ": the JSON ends too early: expected an array of ids, or of objects with an `id`, as \
+                `deletions list --json` prints it; nothing was changed\n";
+    assert!(half.talk.ends_with(ends), "{}", half.talk);
     let nothing = place.run_with(&["deletions", "retry", "-"], "\n");
     nothing.expect_failure(65, "callgate: standard input has no ids; nothing was changed\n");
     let many: String = (1..=1001).map(|nth| id(nth) + "\n").collect();
