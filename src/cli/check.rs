@@ -143,7 +143,7 @@ fn check_disk(
         (Some(Obstacle::Full), _) => return Some(OpenError::Full(path).into()),
         (None, Kept::Nothing) => missing(
             "the disk is full, and nothing is kept for that any more: `serve` refuses everything until \
-             there is room"
+             there is room, 6 MiB at least"
                 .to_owned(),
         ),
         // It is made by the next one that starts, and by nobody for as long as this one is well.

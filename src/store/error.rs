@@ -7,7 +7,7 @@ pub(crate) enum StoreError {
     #[error("the store is busy")]
     Busy,
     /// There is no room left on the disk.
-    #[error("the disk is full: make room")]
+    #[error("the disk is full: make room, 6 MiB at least")]
     Full,
     /// The disk fails, or takes nothing that is written.
     #[error(
@@ -146,7 +146,7 @@ pub(crate) enum OpenError {
     )]
     ReadOnly(String),
     /// There is no room, not even with what was kept.
-    #[error("the disk that {0} is on is full: make room there, and do it again")]
+    #[error("the disk that {0} is on is full: make room there, 6 MiB at least, and do it again")]
     Full(String),
     /// A file of ours beside the database belongs to somebody else.
     #[error(

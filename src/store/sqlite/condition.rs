@@ -174,7 +174,9 @@ impl State {
 impl Trouble {
     fn reason(self) -> &'static str {
         match self {
-            Self::Full => "the disk is full",
+            Self::Full => {
+                "the disk is full: make room; it goes on once 6 MiB are free beside the database"
+            }
             Self::Disk => "the disk cannot be written",
             Self::Damaged => "the database is damaged: stop, restore a backup and start",
             Self::Moved => "the database was moved away: stop, put back what was there and start",
@@ -184,8 +186,8 @@ impl Trouble {
     fn sentence(self) -> &'static str {
         match self {
             Self::Full => {
-                "the disk is full: requests are refused and nothing is sent until there is room, \
-                 which is looked for by itself"
+                "the disk is full: requests are refused and nothing is sent until 6 MiB are free \
+                 beside the database, which is looked for by itself"
             }
             Self::Disk => {
                 "the disk cannot be written: requests are refused and nothing is sent until it can \
@@ -236,6 +238,21 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::store::error::OpenError;
+    use crate::store::sqlite::reserve::WANTED;
+
+    #[test]
+    fn whoever_is_told_that_the_disk_is_full_is_told_how_much_room_it_takes() {
+        let amount = format!(" {} MiB ", WANTED >> 20);
+        for text in [
+            Trouble::Full.reason(),
+            Trouble::Full.sentence(),
+            &StoreError::Full.to_string(),
+            &OpenError::Full("callgate.db".to_owned()).to_string(),
+        ] {
+            assert!(text.contains(&amount), "{text}");
+        }
+    }
 
     #[test]
     fn while_the_disk_is_full_only_what_is_owed_may_be_written() {
@@ -265,7 +282,7 @@ mod tests {
         assert!(is_there());
         condition.notice(&StoreError::Full);
         assert!(!is_there());
-        let unready = BTreeMap::from([(LATCH, "the disk is full")]);
+        let unready = BTreeMap::from([(LATCH, Trouble::Full.reason())]);
         assert_eq!(health.report().unready, unready);
         condition.look();
         assert_eq!(health.report().unready, unready, "not at once");

@@ -18,6 +18,8 @@ pub(super) const RESERVE: u64 = 4 << 20;
 /// How much more has to be free before the disk no longer counts as full, so that it does not so again
 /// with the next commit.
 const MARGIN: u64 = 2 << 20;
+/// What has to be free for that; whoever is told that the disk is full is told this too, in words.
+pub(super) const WANTED: u64 = RESERVE + MARGIN;
 /// What is written at once.
 const PIECE: usize = 64 << 10;
 /// In what a file system counts the room of a file.
@@ -70,7 +72,7 @@ impl Reserve {
         if self.file.metadata().is_ok_and(|file| is_whole(&file)) {
             return Kept::Whole;
         }
-        let wanted = besides.saturating_add(RESERVE + MARGIN);
+        let wanted = besides.saturating_add(WANTED);
         let is_short = self.free().is_some_and(|free| free < wanted);
         if is_short { Kept::Nothing } else { Kept::Room }
     }
@@ -89,7 +91,7 @@ impl Reserve {
     /// [`is_of_the_disk`].
     pub(super) fn make(&self) -> io::Result<()> {
         let mut file = self.open()?;
-        let made = fill(&mut file, RESERVE + MARGIN).and_then(|()| file.set_len(RESERVE));
+        let made = fill(&mut file, WANTED).and_then(|()| file.set_len(RESERVE));
         if made.is_err() {
             self.give_up();
         }

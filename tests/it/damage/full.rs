@@ -11,6 +11,9 @@ use crate::support::{LONG, Process, Site, TENANT, call, until};
 
 /// The ends of a wait for room: it is looked for every 16 s at last.
 const LOOKS: u32 = 3;
+/// What `/readyz` says meanwhile.
+const FULL: &str =
+    "store: the disk is full: make room; it goes on once 6 MiB are free beside the database";
 
 /// Waits until the gateway has found that there is room again.
 async fn has_room(process: &Process) {
@@ -62,7 +65,7 @@ async fn while_the_disk_is_full_nothing_is_promised_and_what_graph_took_is_writt
         assert_eq!((answer.status, answer.code()), (503, -1));
     }
     let unready = process.health().await;
-    assert!(unready.contains("store: the disk is full"), "{unready}");
+    assert!(unready.contains(FULL), "{unready}");
     let metrics = process.admin("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
     for series in [
         format!("callgate_sending_state{{tenant=\"{TENANT}\",state=\"flowing\"}} 0\n"),
@@ -89,7 +92,10 @@ async fn while_the_disk_is_full_nothing_is_promised_and_what_graph_took_is_writt
     let (code, said) = disk.run(&site, &["backup", copy(&site).to_str().unwrap()]).await;
     assert!(code == 69 && said.contains("needs for what it owes"), "{code} {said}");
     let (code, said) = disk.run(&site, &["check"]).await;
-    assert!(code == 0 && said.contains("refuses everything until there is room"), "{code} {said}");
+    assert!(
+        code == 0 && said.contains("refuses everything until there is room, 6 MiB"),
+        "{code} {said}"
+    );
 
     disk.grow();
     drop(reader);
@@ -100,6 +106,7 @@ async fn while_the_disk_is_full_nothing_is_promised_and_what_graph_took_is_writt
     assert!(!said.contains("room"), "{said}");
     let log = fs::read_to_string(&process.log).unwrap();
     assert_eq!(log.matches("the disk is full").count(), 1, "{log}");
+    assert!(log.contains("nothing is sent until 6 MiB are free beside the database"), "{log}");
     let of_the_store = |line: &&str| {
         let is_failure = line.contains("ERROR") || line.contains("WARN");
         is_failure
@@ -123,7 +130,7 @@ async fn a_start_on_a_full_disk_uses_the_reserve_and_goes_on_by_itself_when_ther
     assert_eq!(code, 0, "{said}");
     let process = disk.start(&site).await;
     let unready = process.health().await;
-    assert!(unready.contains("store: the disk is full"), "{unready}");
+    assert!(unready.contains(FULL), "{unready}");
     disk.grow();
     has_room(&process).await;
 }
@@ -147,7 +154,8 @@ async fn without_a_reserve_a_start_on_a_full_disk_says_to_make_room() {
             &["keys", "create", "--name", "phones"],
         ] {
             let (code, said) = disk.run(&site, command).await;
-            assert!(code == 69 && said.contains("is full: make room"), "{command:?} {code} {said}");
+            let full = said.contains("is full: make room") && said.contains(", 6 MiB at least");
+            assert!(code == 69 && full, "{command:?} {code} {said}");
         }
         // What is only read needs no room.
         for command in [
