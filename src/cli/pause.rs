@@ -70,6 +70,14 @@ pub(super) async fn pause(
             resumption(tenant.as_ref())
         )),
     }
+    // What another switch keeps back waits for that one too.
+    let standing =
+        store.pauses().await.context("paused, but what else stands could not be read")?;
+    for pause in standing.iter().filter(|pause| pause.tenant != tenant) {
+        if is_kept_back(tenant.as_ref(), std::slice::from_ref(pause)) {
+            terminal.say(&with_remedy(pause));
+        }
+    }
     Ok(())
 }
 

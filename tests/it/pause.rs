@@ -132,8 +132,10 @@ async fn a_gateway_that_starts_paused_says_so_and_sends_nothing_that_was_left() 
 async fn while_one_of_two_switches_is_off_nobody_says_that_it_is_resumed() {
     let site = Site::with("legacy.wait = \"1ms\"").await;
     let calls = calls(&site, 1).await;
-    talk(&site, &["pause"]).await;
-    talk(&site, &["pause", "--tenant", TENANT]).await;
+    let alone = talk(&site, &["pause"]).await;
+    assert_eq!(alone.lines().count(), 1, "{alone}");
+    let beside = talk(&site, &["pause", "--tenant", TENANT]).await;
+    assert!(beside.ends_with("; `callgate resume` ends that\n"), "{beside}");
     let process = Process::start(&site, &[]).await;
     delete(&site, &process, &calls).await;
     let of_one = format!("`callgate resume --tenant {TENANT}` ends that\n");
