@@ -59,6 +59,33 @@ async fn a_login_that_refuses_stops_its_tenant_until_it_grants_and_then_everythi
 }
 
 #[tokio::test]
+async fn a_login_that_asks_for_patience_gets_it_and_a_start_asks_it_at_once() {
+    let site = Site::with("legacy.wait = \"1ms\"").await;
+    let made: Vec<_> = (0..3).map(|n| call(&format!("{}", 1000 + n), json!({}))).collect();
+    let calls = site.calls(&made).await;
+    let login = format!("/{TENANT}/oauth2/");
+    site.graph.fault(json!({"path": login, "status": 503, "retryAfter": 3600})).await;
+    let process = Process::start(&site, &[]).await;
+    for call in &calls {
+        let query = site.key.query(&format!("callID={}&detail=1", call.id));
+        let answer = process.get(&site, &query).await;
+        assert_eq!((answer.code(), answer.word()), (0, "accepted"));
+        // With the first answer of the login, and with its time.
+        let part =
+            format!("degraded: graph.{TENANT}: its login gives no token; it asked to be left");
+        let stopped = async || process.readiness().await.contains(&part).then_some(());
+        until("the tenant is stopped", stopped).await;
+    }
+    assert_eq!(count(&process, "only a restart asks it before that"), 1);
+    assert_eq!(site.value::<i64>("SELECT count(*) FROM attempts"), 1, "nothing is probed");
+    process.kill().await;
+    site.graph.heal().await;
+    let process = Process::start(&site, &[]).await;
+    site.graph.has_deletes(3).await;
+    assert!(!process.readiness().await.contains(TENANT));
+}
+
+#[tokio::test]
 async fn a_tenant_that_cannot_be_reached_keeps_nothing_of_another_back() {
     let other = Graph::start().await;
     let gone = {
