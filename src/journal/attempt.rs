@@ -255,10 +255,14 @@ impl Attempt {
     }
 }
 
-/// The wait that an answer asked for, seen from `now`.
+/// The wait that an answer asked for, seen from `now`. What the login says of one request with a token that
+/// Graph refused is kept for nobody else.
 fn asked(verdict: Verdict, answer: &Answer, now: Timestamp) -> Option<Asked> {
     let Verdict::Again { retry_after: Some(wait) } = verdict else { return None };
     let by_login = matches!(answer.result, Err(GraphError::Login(_)));
+    if by_login && answer.status.is_some() {
+        return None;
+    }
     Some(Asked { not_before: now + wait, by_login })
 }
 

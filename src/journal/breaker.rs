@@ -83,11 +83,10 @@ impl Sign {
             | GraphError::TenantFault { .. }
             | GraphError::Login(LoginError::Refused { .. }) => Self::Refused,
             GraphError::Login(LoginError::Unavailable { retry_after, .. }) => {
-                // With a status Graph was reached: the token that it refused is valid for other requests, and
-                // a probe tells something although the login is not asked.
-                let is_sent = answer.status.is_some();
-                let longest = if is_sent { LONGEST_ASKED } else { Duration::MAX };
-                Self::Unreachable(Where::Login, retry_after.map(|wait| wait.min(longest)))
+                // With a status Graph was reached: the token that it refused may be good for other requests,
+                // and a probe tells something although the login is not asked.
+                let is_without_token = answer.status.is_none();
+                Self::Unreachable(Where::Login, retry_after.filter(|_| is_without_token))
             }
             GraphError::Login(_) => Self::Unreachable(Where::Login, None),
             GraphError::Connect(_) | GraphError::Tls(_) => Self::Unreachable(Where::Graph, None),

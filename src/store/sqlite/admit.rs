@@ -94,7 +94,8 @@ fn is_kept_back(connection: &Connection, ask: &Ask, decided: &Decided) -> Result
     };
     let Some(deletion) = deletion else { return Ok(false) };
     if !pause::is_paused(connection, ask.selection.tenant_row)? {
-        return turns::waits_too_long(connection, deletion);
+        let patience = turns::patience(connection, deletion, ask.now)?;
+        return Ok(patience == turns::Patience::TooShort);
     }
     Ok(connection
         .prepare_cached(

@@ -100,7 +100,7 @@ pub(super) fn resume(
     };
     let sql = format!(
         "UPDATE steps SET next_attempt_at = parked, parked = NULL \
-         WHERE parked IS NOT NULL AND state = 'open' AND lease_owner IS NULL AND NOT {IS_PAUSED}"
+         WHERE parked IS NOT NULL AND state = 'open' AND NOT {IS_PAUSED}"
     );
     connection.prepare_cached(&sql)?.execute(())?;
     audit::append_entry(connection, entry)?;

@@ -129,7 +129,7 @@ pub(super) fn take_over(
     let now = moment.wall;
     let passed = waits::begin(connection, process, moment)?;
     // An operator's way out of a wait that is absurd.
-    waits::login_is_open(connection, None, now)?;
+    waits::logins_are_open(connection, now)?;
     if passed <= -SET_BACK {
         let moved = Duration::from_millis(passed.unsigned_abs());
         tracing::warn!("the newest record is of {moved:?} from now: the clock was set back");

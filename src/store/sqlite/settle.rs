@@ -103,7 +103,7 @@ fn settle(
     match attempt_end.asked {
         Some(asked) => keep_asked(connection, leased, asked)?,
         None if attempt_end.status.is_some() => {
-            waits::login_is_open(connection, Some(&leased.tenant), attempt_end.answered_at)?;
+            waits::login_is_open(connection, &leased.tenant, attempt_end.answered_at)?;
         }
         None => {}
     }

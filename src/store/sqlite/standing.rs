@@ -5,6 +5,7 @@ use rusqlite::Connection;
 
 use super::sender::{Turn, note_denied, standing, stopped, turn_of};
 use super::settle::end_unsent;
+use super::turns::Patience;
 use super::{Sqlite, due, turns};
 use crate::clock::Timestamp;
 use crate::id::DeletionId;
@@ -42,8 +43,12 @@ fn look(
             return Ok((seen, true));
         }
     }
-    let is_stopped = turns::waits_too_long(&transaction, deletion)?;
-    Ok((seen, is_stopped))
+    Ok(match turns::patience(&transaction, deletion, now)? {
+        Patience::Enough => (seen, false),
+        // The others go on, but it will be no success.
+        Patience::TooShortForSome => (Settled { state: DeletionState::Unknown, ..seen }, false),
+        Patience::TooShort => (seen, true),
+    })
 }
 
 fn end_stopped(
@@ -51,7 +56,7 @@ fn end_stopped(
     deletion: DeletionId,
     now: Timestamp,
 ) -> Result<Settled, StoreError> {
-    let too_long = turns::waits_too_long(connection, deletion)?;
+    let too_long = turns::patience(connection, deletion, now)? == Patience::TooShort;
     // Whoever asks is told that nothing more is sent of it, and so it has to be.
     let too_long = too_long.then_some((DeletionState::Obsolete, WAIT_TOO_LONG));
     for step in due::unsent_steps(connection, deletion)? {

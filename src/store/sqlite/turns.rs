@@ -61,7 +61,8 @@ pub(super) fn not_before(
         })?)
 }
 
-/// The same of a step that is there: an older attempt of its own may have been answered late, too.
+/// The same of a step that is there: an older attempt of its own may have been answered late, too, and what
+/// comes in place of another step of its deletion waits as that one was asked to.
 pub(super) fn step_not_before(
     connection: &Connection,
     step: StepRef,
@@ -70,8 +71,9 @@ pub(super) fn step_not_before(
         .prepare_cached(&format!(
             "SELECT coalesce(max(a.not_before), 0) FROM steps AS mine JOIN deletions AS its \
              ON its.deletion = mine.deletion JOIN deletions AS d ON d.call = its.call {ANSWERED} \
-             WHERE mine.deletion = ?1 AND mine.position = ?2 AND s.operation = mine.operation \
-             AND s.target IS mine.target"
+             WHERE mine.deletion = ?1 AND mine.position = ?2 AND (s.operation = mine.operation \
+             AND s.target IS mine.target OR s.deletion = mine.deletion \
+             AND s.operation <> 'remove-participant')"
         ))?
         .query_row(params![step.deletion, step.position], |row| row.get(0).map(Timestamp))?)
 }
@@ -88,28 +90,45 @@ pub(super) fn again_not_before(
     last.map_or(Ok(Timestamp(0)), |step| step_not_before(connection, step))
 }
 
-/// Graph asked to wait with all that is left of this open deletion until its deadline or longer, so that
-/// nothing more is sent of it.
-pub(super) fn waits_too_long(
+/// What Graph asked of an open deletion to wait with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Something may be sent before its deadline.
+    Enough,
+    /// Not all that belongs to it can be sent before that.
+    TooShortForSome,
+    /// Nothing can.
+    TooShort,
+}
+
+/// See [`Patience`]. What a login asked for is no reason: a start asks it anew.
+pub(super) fn patience(
     connection: &Connection,
     deletion: DeletionId,
-) -> Result<bool, StoreError> {
+    now: Timestamp,
+) -> Result<Patience, StoreError> {
     let mut open = connection.prepare_cached(
-        "SELECT s.deletion, s.position, d.deadline_at, s.lease_owner IS NOT NULL FROM deletions AS d \
-         JOIN steps AS s ON s.deletion = d.deletion WHERE d.deletion_id = ?1 AND d.state = 'open' \
+        "SELECT s.deletion, s.position, d.deadline_at, s.lease_owner IS NOT NULL, \
+         coalesce(s.parked, s.next_attempt_at, 0) FROM deletions AS d JOIN steps AS s \
+         ON s.deletion = d.deletion WHERE d.deletion_id = ?1 AND d.state = 'open' \
          AND s.state = 'open'",
     )?;
     let mut rows = open.query([deletion.to_string()])?;
-    let mut is_any = false;
+    let (mut steps, mut too_late) = (0, 0);
     while let Some(row) = rows.next()? {
         let step = StepRef { deletion: row.get(0)?, position: row.get(1)? };
-        let deadline = Timestamp(row.get(2)?);
-        if row.get(3)? || step_not_before(connection, step)? < deadline {
-            return Ok(false);
-        }
-        is_any = true;
+        let (deadline, at) = (Timestamp(row.get(2)?), Timestamp(row.get(4)?));
+        let not_before = step_not_before(connection, step)?;
+        let is_sent: bool = row.get(3)?;
+        steps += 1;
+        // The row may have it some seconds later than Graph asked for.
+        too_late += u32::from(!is_sent && now < not_before && not_before.max(at) >= deadline);
     }
-    Ok(is_any)
+    Ok(match too_late {
+        0 => Patience::Enough,
+        _ if too_late < steps => Patience::TooShortForSome,
+        _ => Patience::TooShort,
+    })
 }
 
 /// Graph has taken the deletion `d` to end our leg of its call. One that only rejected a call that was

@@ -99,28 +99,37 @@ pub(super) fn begin(
 /// No wait of our own is longer: two minutes, and the jitter.
 const OUR_LONGEST: Duration = Duration::from_secs(150);
 
-/// The login of `tenant`, or of all tenants, lets us in, or may be asked anew: what waited for it is due. So is
-/// what Graph asked to wait for, until it is looked at.
+/// The login of `tenant` lets us in, or may be asked anew: what waited for it is due. So is what Graph asked to
+/// wait for, until it is looked at.
 pub(super) fn login_is_open(
     connection: &Connection,
-    tenant: Option<&TenantId>,
+    tenant: &TenantId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let tenant = tenant.map(TenantId::as_str);
-    let were_shut = connection
+    let was_shut = connection
         .prepare_cached(
-            "UPDATE tenants SET login_not_before = NULL WHERE login_not_before IS NOT NULL \
-             AND (?1 IS NULL OR tenant_id = ?1)",
+            "UPDATE tenants SET login_not_before = NULL \
+             WHERE tenant_id = ?1 AND login_not_before IS NOT NULL",
         )?
-        .execute([tenant])?;
-    if were_shut > 0 {
+        .execute([tenant.as_str()])?;
+    if was_shut > 0 {
         connection.execute(
             "UPDATE steps SET next_attempt_at = iif(parked IS NULL, ?2, next_attempt_at), \
              parked = min(parked, ?2) WHERE state = 'open' AND lease_owner IS NULL \
-             AND coalesce(parked, next_attempt_at) > ?3 AND (?1 IS NULL OR tenant = \
-             (SELECT tenant FROM tenants WHERE tenant_id = ?1))",
-            params![tenant, now.0, (now + OUR_LONGEST).0],
+             AND coalesce(parked, next_attempt_at) > ?3 AND tenant = \
+             (SELECT tenant FROM tenants WHERE tenant_id = ?1)",
+            params![tenant.as_str(), now.0, (now + OUR_LONGEST).0],
         )?;
+    }
+    Ok(())
+}
+
+/// The logins that asked for patience may be asked anew.
+pub(super) fn logins_are_open(connection: &Connection, now: Timestamp) -> Result<(), StoreError> {
+    let mut shut = connection
+        .prepare_cached("SELECT tenant_id FROM tenants WHERE login_not_before IS NOT NULL")?;
+    for tenant in shut.query_map((), |row| row.get::<_, String>(0))? {
+        login_is_open(connection, &TenantId::new(&tenant?), now)?;
     }
     Ok(())
 }

@@ -136,9 +136,13 @@ async fn who_does_not_wait_as_he_was_asked_to_is_noticed() {
     let waits = "SELECT count(*) FROM attempts WHERE status = 429";
     until("somebody waits", async || (gateway.value::<i64>(waits) > 0).then_some(())).await;
     assert_eq!(too_early(&world.trouble.exchanges()), [""; 0]);
-    // As if the wait were not kept.
+    // As if the wait were not kept, also of those whose callers were told that it is too long.
     gateway.change("UPDATE attempts SET not_before = NULL");
-    gateway.change("UPDATE steps SET next_attempt_at = 1 WHERE state = 'open'");
+    gateway
+        .change("UPDATE deletions SET state = 'open', settled_at = NULL WHERE state = 'obsolete'");
+    gateway.change(
+        "UPDATE steps SET state = 'open', next_attempt_at = 1 WHERE state IN ('open', 'obsolete')",
+    );
     until("a request comes too early", async || {
         (!too_early(&world.trouble.exchanges()).is_empty()).then_some(())
     })

@@ -116,6 +116,28 @@ async fn who_asks_for_what_can_only_be_sent_after_its_deadline_is_told_that_it_i
 }
 
 #[tokio::test]
+async fn what_comes_in_place_of_another_step_waits_as_that_one_was_asked_to_whatever_the_login_does()
+ {
+    let there = Fixture::new().await;
+    there.call("a", "100").await;
+    let leased = there.begin("a", NOW).await;
+    let id = leased.deletion_id;
+    // As a rejection that became a hang-up.
+    there.store.settle(leased, throttled(NOW, 1800, false)).await.unwrap();
+    there.by_hand(
+        "UPDATE steps SET operation = 'reject', state = 'obsolete', next_attempt_at = NULL; \
+         INSERT INTO steps (deletion, position, tenant, operation, state, attempts, next_attempt_at, \
+         deadline_at, fence) SELECT deletion, 2, tenant, 'hang-up', 'open', attempts, \
+         (SELECT not_before FROM attempts), deadline_at, fence FROM steps; \
+         UPDATE tenants SET login_not_before = 1",
+    );
+    there.store.take_over(ProcessId::random(), NOW + SECOND * 600).await.unwrap();
+    assert!(there.all_due_at(NOW + SECOND * 1799).await.is_empty());
+    let due = there.all_due_at(NOW + SECOND * 1800).await;
+    assert_eq!(due.iter().map(|leased| leased.deletion_id).collect::<Vec<_>>(), [id]);
+}
+
+#[tokio::test]
 async fn what_waited_for_a_login_is_due_when_it_lets_us_in_or_may_be_asked_anew() {
     for starts in [true, false] {
         let there = Fixture::new().await;
