@@ -240,7 +240,8 @@ pub(crate) struct Decided {
     pub(crate) leased: Option<Leased>,
     /// The deletion of everybody's leg that gave way to it.
     pub(crate) superseded: Option<Settled>,
-    /// Its tenant is paused, and nothing of the deletion that was recorded or joined is under way.
+    /// Nothing of the deletion that was recorded or joined is under way, and its tenant is paused, or Graph asked to
+    /// wait for longer than it is tried.
     pub(crate) kept_back: bool,
     /// The calls of an ambiguous answer that Graph is asked about, in the store's own numbers: those
     /// that are listed, and none for a dry run.
