@@ -151,8 +151,8 @@ impl Wait {
         self.claim.is_some()
     }
 
-    /// Nothing can come before sending is resumed: it was paused when the wait began, and no attempt was
-    /// under way.
+    /// No attempt was under way when the wait began, and nothing can come before sending is resumed, or, because
+    /// Graph asked to wait for longer, at all.
     pub(crate) const fn is_kept_back(&self) -> bool {
         self.kept_back
     }
